@@ -1,0 +1,1 @@
+"""Authenticated streams between a party and the coordinator."""

@@ -1,0 +1,212 @@
+"""Ed25519 identities and signed envelopes.
+
+An envelope carries raw payload bytes and a signature over a preamble that binds them to one
+agreement, round, step and sender. The payload is verified before it is parsed and is never
+re-serialised (RFC 8032 for Ed25519).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from protocols.errors import KeyFileError, SignatureError
+from protocols.version import PROTOCOL_VERSION
+
+PUBLIC_KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+DIGEST_BYTES: Final = 32
+MAX_NAME_LENGTH: Final = 64
+NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
+NO_ROUND: Final = 0
+"""Round number of messages that belong to no round, such as a signature on the agreement."""
+
+_DOMAIN: Final = b"securefed envelope v1\x00"
+_PREAMBLE: Final = struct.Struct(">HQB")
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN)]
+Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One signed message: raw payload bytes and what they are bound to.
+
+    Attributes:
+        version: protocol version, see :data:`protocols.version.PROTOCOL_VERSION`.
+        agreement: digest of the agreement, 32 bytes.
+        round: round number, from 1; :data:`NO_ROUND` outside any round.
+        step: name of the step, such as ``"advertise"``.
+        sender: name of the signer in the agreement.
+        payload: raw bytes, exactly what was signed.
+        signature: Ed25519, 64 bytes.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+    agreement: Digest
+    round: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    step: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[a-z-]+$")]
+    sender: Name
+    payload: bytes
+    signature: Annotated[
+        bytes, msgspec.Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)
+    ]
+
+    def __repr__(self) -> str:
+        return (
+            f"Envelope(step={self.step!r}, round={self.round}, sender={self.sender!r}, "
+            f"{len(self.payload)} bytes)"
+        )
+
+
+def _signed_bytes(agreement: bytes, round_: int, step: str, sender: str, payload: bytes) -> bytes:
+    # Every variable field is length-prefixed, so that no two field tuples share one byte string.
+    name, verb = sender.encode(), step.encode()
+    return b"".join(
+        (
+            _DOMAIN,
+            _PREAMBLE.pack(PROTOCOL_VERSION, round_, len(agreement)),
+            agreement,
+            struct.pack(">BB", len(verb), len(name)),
+            verb,
+            name,
+            struct.pack(">Q", len(payload)),
+            payload,
+        )
+    )
+
+
+class VerifyKey:
+    """A peer's Ed25519 public key under the name that the agreement gives it."""
+
+    __slots__ = ("_key", "name", "raw")
+
+    def __init__(self, name: str, raw: bytes) -> None:
+        """Args: name in the agreement; raw public key, 32 bytes.
+
+        Raises:
+            SignatureError: ``raw`` is not an Ed25519 public key.
+        """
+        self.name, self.raw = name, bytes(raw)
+        try:
+            self._key = Ed25519PublicKey.from_public_bytes(self.raw)
+        except ValueError as error:
+            raise SignatureError(name, "identity", "not an Ed25519 public key") from error
+
+    def __repr__(self) -> str:
+        return f"VerifyKey({self.name!r}, {self.raw.hex()[:16]}…)"
+
+    def verify_bytes(self, domain: bytes, message: bytes, signature: bytes) -> None:
+        """Check a detached signature over ``domain || 0x00 || message``.
+
+        Raises:
+            SignatureError: it does not verify.
+        """
+        try:
+            self._key.verify(signature, domain + b"\x00" + message)
+        except InvalidSignature as error:
+            raise SignatureError(
+                self.name, domain.decode(), "the signature is not valid"
+            ) from error
+
+    def verify(self, envelope: Envelope) -> None:
+        """Check that this key signed ``envelope`` as it stands.
+
+        Raises:
+            SignatureError: another name, another protocol version, or a wrong signature.
+        """
+        if envelope.sender != self.name:
+            raise SignatureError(self.name, envelope.step, f"signed as {envelope.sender!r}")
+        if envelope.version != PROTOCOL_VERSION:
+            raise SignatureError(
+                self.name,
+                envelope.step,
+                f"protocol version {envelope.version}, this node speaks {PROTOCOL_VERSION}",
+            )
+        signed = _signed_bytes(
+            envelope.agreement, envelope.round, envelope.step, envelope.sender, envelope.payload
+        )
+        try:
+            self._key.verify(envelope.signature, signed)
+        except InvalidSignature as error:
+            raise SignatureError(self.name, envelope.step, "the signature is not valid") from error
+
+
+class Identity:
+    """A private Ed25519 identity. Its ``repr`` shows the public half only."""
+
+    __slots__ = ("_key", "name", "public")
+
+    def __init__(self, name: str, private_key: bytes) -> None:
+        """Args: name in the agreement; private key, 32 random bytes."""
+        self._key = Ed25519PrivateKey.from_private_bytes(private_key)
+        raw = self._key.public_key().public_bytes(
+            serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        )
+        self.name, self.public = name, VerifyKey(name, raw)
+
+    def __repr__(self) -> str:
+        return f"Identity({self.name!r}, public {self.public.raw.hex()[:16]}…)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("an Identity is never serialised; use to_pem with a passphrase")
+
+    def sign_bytes(self, domain: bytes, message: bytes) -> bytes:
+        """Sign ``domain || 0x00 || message``. ``domain`` is ASCII without a zero byte."""
+        return self._key.sign(domain + b"\x00" + message)
+
+    def seal(self, *, agreement: bytes, round_: int, step: str, payload: bytes) -> Envelope:
+        """Sign raw payload bytes for one step of one round."""
+        signed = _signed_bytes(agreement, round_, step, self.name, payload)
+        return Envelope(
+            PROTOCOL_VERSION, agreement, round_, step, self.name, payload, self._key.sign(signed)
+        )
+
+    def to_pem(self, passphrase: bytes) -> bytes:
+        """Return the private key as PKCS #8 PEM, encrypted under ``passphrase``.
+
+        Raises:
+            KeyFileError: the passphrase is shorter than 8 bytes.
+        """
+        if len(passphrase) < MIN_PASSPHRASE_BYTES:
+            raise KeyFileError(
+                f"the passphrase has fewer than {MIN_PASSPHRASE_BYTES} bytes; choose a longer one"
+            )
+        return self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(passphrase),
+        )
+
+    @classmethod
+    def from_pem(cls, name: str, pem: bytes, passphrase: bytes) -> Identity:
+        """Open an encrypted PEM.
+
+        Raises:
+            KeyFileError: not encrypted, not Ed25519, damaged, or another passphrase.
+        """
+        if b"ENCRYPTED" not in pem:
+            raise KeyFileError(
+                f"the key of {name} is not encrypted; make one with securefed keygen"
+            )
+        try:
+            key = serialization.load_pem_private_key(pem, passphrase)
+        except (ValueError, TypeError) as error:
+            raise KeyFileError(
+                f"the key of {name} does not open: damaged file or wrong passphrase"
+            ) from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError(f"the key of {name} is not an Ed25519 key")
+        raw = key.private_bytes(
+            serialization.Encoding.Raw,
+            serialization.PrivateFormat.Raw,
+            serialization.NoEncryption(),
+        )
+        return cls(name, raw)
+
+
+MIN_PASSPHRASE_BYTES: Final = 8

@@ -1,0 +1,1 @@
+"""Tasks: what a party computes, and what becomes of the sum."""
