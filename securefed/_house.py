@@ -21,9 +21,8 @@ def check_house() -> None:
                 f"securefed needs its own package {name!r} in {home}, but Python finds "
                 f"{origin or 'nothing'}; rename or uninstall that one"
             )
-    from protocols.version import __version__ as ours  # noqa: PLC0415 - only after the check
-
     import parties  # noqa: PLC0415
+    from protocols.version import __version__ as ours  # noqa: PLC0415 - only after the check
 
     if parties.__version__ != ours:
         raise ImportError(

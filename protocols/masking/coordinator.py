@@ -1,0 +1,318 @@
+"""The coordinator's side of one masking round: it carries messages and learns the sum alone.
+
+Sans-IO. ``receive_*`` takes one party's message, ``close_*`` ends a step with what has arrived. An
+error names the party at fault and changes nothing: the round goes on without that message.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TypeVar
+
+import numpy as np
+
+from protocols.encoding import unpack_add
+from protocols.errors import (
+    BelowThresholdError,
+    DuplicateError,
+    MisuseError,
+    OutOfOrderError,
+    ShareError,
+    SubmissionError,
+    UnexpectedMessageError,
+    UnknownPartyError,
+)
+from protocols.identity import Envelope, Identity
+from protocols.masking.context import RoundContext
+from protocols.masking.coordinator_checks import check_dealing, check_unmask, check_vector
+from protocols.masking.coordinator_states import (
+    Advertising,
+    Aggregate,
+    Closed,
+    Confirming,
+    Sharing,
+    State,
+    Submitting,
+    Unmasking,
+    heard,
+    members,
+)
+from protocols.masking.messages import (
+    Advertise,
+    Confirmation,
+    Confirmations,
+    DeliveredShare,
+    Delivery,
+    Roster,
+    Shares,
+    Submission,
+    Survivors,
+    Unmask,
+)
+from protocols.masking.unmasking import AddMasks, remove_masks
+from protocols.prg import add_masks
+
+S = TypeVar("S")
+M = TypeVar("M")
+
+
+class MaskingCoordinator:
+    """The coordinator in one round."""
+
+    def __init__(
+        self, context: RoundContext, identity: Identity, *, add: AddMasks = add_masks
+    ) -> None:
+        """Begin a round.
+
+        Args:
+            context: the public facts of the round.
+            identity: the coordinator's signing key.
+            add: expands masks and adds them in place; one that uses every core may be passed in.
+
+        Raises:
+            MisuseError: ``identity`` is not the coordinator of the agreement.
+        """
+        if identity.public.raw != context.coordinator.raw:
+            raise MisuseError("the coordinator's key is not the one in the agreement")
+        self._context, self._identity, self._add = context, identity, add
+        self._state: State = Advertising()
+
+    def __repr__(self) -> str:
+        return f"MaskingCoordinator(round {self._context.round}, {self.state})"
+
+    @property
+    def state(self) -> str:
+        """Name of the current state, for logs."""
+        return type(self._state).__name__
+
+    @property
+    def heard(self) -> frozenset[int]:
+        """Parties whose message of the current step has been taken."""
+        return heard(self._state)
+
+    @property
+    def awaited(self) -> frozenset[int]:
+        """Parties that may still speak at the current step."""
+        return members(self._state, len(self._context.parties)) - self.heard
+
+    def abort(self, reason: str) -> None:
+        """End the round without a sum and forget everything received."""
+        self._state = Closed(reason)
+
+    # Step 1
+
+    def receive_advertise(self, envelope: Envelope) -> int:
+        """Take one party's keys; return its number. Raises a PeerError that names it."""
+        state, party, message = self._take(Advertising, envelope, Advertise)
+        state.received[party] = (envelope, message)
+        return party
+
+    def close_advertise(self) -> dict[int, Envelope]:
+        """Freeze the roster; return the signed :class:`Roster` for each member.
+
+        Raises:
+            BelowThresholdError: too few parties advertised.
+        """
+        state = self._require(Advertising)
+        self._need("advertise", len(state.received), self._context.min_roster)
+        numbers = sorted(state.received)
+        advertisements = tuple(state.received[number][0] for number in numbers)
+        roster = {number: state.received[number][1] for number in numbers}
+        self._state = Sharing(roster, self._context.roster_digest(advertisements))
+        envelope = self._context.seal(self._identity, Roster(advertisements))
+        return dict.fromkeys(numbers, envelope)
+
+    # Step 2
+
+    def receive_shares(self, envelope: Envelope) -> int:
+        """Take one dealer's sealed shares; return its number. Raises a PeerError that names it."""
+        state, party, message = self._take(Sharing, envelope, Shares)
+        dealing = check_dealing(
+            self._context, message, party, state.roster_digest, frozenset(state.roster)
+        )
+        state.received[party] = dealing
+        return party
+
+    def close_shares(self) -> dict[int, Envelope]:
+        """End step 2; return the signed :class:`Delivery` for each sharer.
+
+        Raises:
+            BelowThresholdError: too few parties dealt shares.
+        """
+        state = self._require(Sharing)
+        context = self._context
+        self._need("share", len(state.received), context.min_roster)
+        sharers = tuple(sorted(state.received))
+        inbox: dict[int, list[DeliveredShare]] = {number: [] for number in sharers}
+        for dealer in sharers:
+            for holder, dealt in state.received[dealer].to.items():
+                if holder in inbox:
+                    inbox[holder].append(
+                        DeliveredShare(
+                            dealer, dealt.sealed, dealt.seed_commitment, dealt.key_commitment
+                        )
+                    )
+        total = np.zeros(context.count, dtype=context.word)
+        self._state = Submitting(
+            state.roster,
+            state.roster_digest,
+            state.received,
+            sharers,
+            context.sharers_digest(state.roster_digest, sharers),
+            total,
+        )
+        return {
+            number: context.seal(
+                self._identity, Delivery(state.roster_digest, sharers, tuple(inbox[number]))
+            )
+            for number in sharers
+        }
+
+    # Step 3
+
+    def receive_submission(
+        self, envelope: Envelope, vector: bytes | memoryview, *, model: bytes
+    ) -> int:
+        """Fold one masked vector into the running sum; return the party's number.
+
+        Args:
+            envelope: the signed :class:`Submission`.
+            vector: the packed masked vector.
+            model: digest of the global model that this round hands out, 32 bytes.
+
+        Raises:
+            SubmissionError: another roster, model, length or digest than its header says.
+            PeerError: any other refusal. Nothing was added.
+        """
+        state, party, message = self._take(Submitting, envelope, Submission)
+        context = self._context
+        check_vector(context, message, vector, state, model, envelope.sender)
+        unpack_add(state.total, memoryview(vector), context.modulus_bits)
+        state.received[party] = (envelope, message)
+        return party
+
+    def close_submissions(self) -> dict[int, Envelope]:
+        """Announce the survivors; return the signed :class:`Survivors` for each of them.
+
+        Raises:
+            BelowThresholdError: too few survivors.
+        """
+        state = self._require(Submitting)
+        context = self._context
+        self._need("submit", len(state.received), context.min_survivors)
+        survivors = tuple(sorted(state.received))
+        dropouts = tuple(u for u in state.sharers if u not in state.received)
+        submissions = tuple(state.received[number][0] for number in survivors)
+        digest = context.survivors_digest(state.sharers_digest, submissions, dropouts)
+        self._state = Confirming(
+            state.roster,
+            state.roster_digest,
+            state.shares,
+            survivors,
+            dropouts,
+            digest,
+            state.received[survivors[0]][1].model,
+            state.total,
+        )
+        envelope = context.seal(self._identity, Survivors(submissions, dropouts))
+        return dict.fromkeys(survivors, envelope)
+
+    # Step 4
+
+    def receive_confirmation(self, envelope: Envelope) -> int:
+        """Take one survivor's confirmation; return its number. Raises a PeerError."""
+        state, party, message = self._take(Confirming, envelope, Confirmation)
+        if not hmac.compare_digest(message.survivors, state.survivors_digest):
+            raise SubmissionError(envelope.sender, "confirm", "confirms another survivor set")
+        state.received[party] = envelope
+        return party
+
+    def close_confirmations(self) -> dict[int, Envelope]:
+        """Pass the quorum on; return the signed :class:`Confirmations` for each confirmer.
+
+        Raises:
+            BelowThresholdError: no quorum.
+        """
+        state = self._require(Confirming)
+        self._need("confirm", len(state.received), self._context.quorum)
+        numbers = sorted(state.received)
+        envelope = self._context.seal(
+            self._identity, Confirmations(tuple(state.received[number] for number in numbers))
+        )
+        self._state = Unmasking(state)
+        return dict.fromkeys(numbers, envelope)
+
+    # Step 5
+
+    def receive_unmask(self, envelope: Envelope) -> int:
+        """Take one survivor's opened shares, each checked against its dealer's commitment.
+
+        Raises:
+            ShareError: a share that its dealer did not commit to, or of the wrong kind.
+            PeerError: any other refusal. Nothing of the message is used.
+        """
+        state, party, message = self._take(Unmasking, envelope, Unmask)
+        check_unmask(self._context, message, party, state.confirming)
+        for opened in (*message.seed_shares, *message.key_shares):
+            state.opened.setdefault(opened.dealer, {})[party] = opened
+        state.answered.add(party)
+        return party
+
+    @property
+    def can_finish(self) -> bool:
+        """Whether every secret that is needed has enough shares."""
+        if not isinstance(self._state, Unmasking):
+            return False
+        confirming = self._state.confirming
+        return all(
+            len(self._state.opened.get(dealer, {})) >= self._context.threshold
+            for dealer in (*confirming.survivors, *confirming.dropouts)
+        )
+
+    def finish(self) -> Aggregate:
+        """Reconstruct the secrets, remove every mask from the running sum, return the sum.
+
+        Raises:
+            BelowThresholdError: too few shares for some party's secret.
+            ShareError: a dealer's shares do not open its own commitment; it is named.
+        """
+        state = self._require(Unmasking)
+        confirming, context = state.confirming, self._context
+        for dealer in (*confirming.survivors, *confirming.dropouts):
+            self._need("unmask", len(state.opened.get(dealer, {})), context.threshold)
+        try:
+            remove_masks(context, state, self._add)
+        except ShareError as error:
+            self.abort(str(error))
+            raise
+        total = confirming.total
+        if context.modulus_bits < total.dtype.itemsize * 8:
+            total &= total.dtype.type(2**context.modulus_bits - 1)
+        self._state = Closed("finished")
+        return Aggregate(total, confirming.survivors, confirming.dropouts, confirming.model)
+
+    # The state machine
+
+    def _require(self, kind: type[S]) -> S:
+        if not isinstance(self._state, kind):
+            raise OutOfOrderError(f"a coordinator in state {self.state} cannot do this")
+        return self._state
+
+    def _take(self, kind: type[S], envelope: Envelope, message: type[M]) -> tuple[S, int, M]:
+        party, opened = self._context.open_from_party(envelope, message)
+        name, step = envelope.sender, envelope.step
+        if not isinstance(self._state, kind):
+            raise UnexpectedMessageError(
+                name, step, f"came too early or too late, in state {self.state}"
+            )
+        if party in self.heard:
+            raise DuplicateError(name, step, "has spoken at this step already")
+        if party not in self.awaited:
+            raise UnknownPartyError(name, step, "is not in this round any more, or never was")
+        return self._state, party, opened
+
+    def _need(self, step: str, have: int, need: int) -> None:
+        if have < need:
+            error = BelowThresholdError(step, have=have, need=need)
+            self.abort(str(error))
+            raise error

@@ -1,0 +1,90 @@
+"""What an honest coordinator refuses. One function per message of a party, no state."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from protocols.encoding import packed_size
+from protocols.errors import ShareError, SubmissionError
+from protocols.masking.context import RoundContext
+from protocols.masking.coordinator_states import Confirming, Dealing, Submitting
+from protocols.masking.messages import Shares, Submission, Unmask
+from protocols.masking.sealing import LABEL_KEY_SHARE, LABEL_SEED_SHARE, opens
+
+
+def check_dealing(
+    context: RoundContext, message: Shares, party: int, roster_digest: bytes, roster: frozenset[int]
+) -> Dealing:
+    """Check whom a dealer deals to; return its shares by holder.
+
+    Raises:
+        ShareError: another roster, a wrong number of holders, a duplicate, itself or a stranger.
+    """
+    name = context.parties[party].name
+    if not hmac.compare_digest(message.roster, roster_digest):
+        raise ShareError(name, "share", "the shares belong to another roster")
+    others = roster - {party}
+    expected = len(others) if context.degree is None else min(context.degree, len(others))
+    to = {dealt.holder: dealt for dealt in message.dealt}
+    if len(to) != len(message.dealt) or not others.issuperset(to):
+        raise ShareError(name, "share", "deals twice to one holder, to itself or to a stranger")
+    if len(to) != expected:
+        raise ShareError(name, "share", f"deals to {len(to)} holders, not {expected}")
+    return Dealing(message.seed_digest, to)
+
+
+def check_vector(
+    context: RoundContext,
+    message: Submission,
+    vector: bytes | memoryview,
+    state: Submitting,
+    model: bytes,
+    name: str,
+) -> None:
+    """Check a masked vector against its signed header and the round.
+
+    Raises:
+        SubmissionError: another roster, sharers, model, length or digest.
+    """
+    for ours, theirs, what in (
+        (state.roster_digest, message.roster, "roster"),
+        (state.sharers_digest, message.sharers, "sharers"),
+        (model, message.model, "model"),
+    ):
+        if not hmac.compare_digest(ours, theirs):
+            raise SubmissionError(name, "submit", f"names another {what} than this round's")
+    got, size = memoryview(vector).nbytes, packed_size(context.count, context.modulus_bits)
+    if message.count != context.count or got != size:
+        raise SubmissionError(
+            name,
+            "submit",
+            f"{got} bytes for {message.count} values; {size} for {context.count} are agreed",
+        )
+    if not hmac.compare_digest(hashlib.sha256(vector).digest(), message.vector):
+        raise SubmissionError(name, "submit", "the vector is not the one that was signed")
+
+
+def check_unmask(context: RoundContext, message: Unmask, party: int, state: Confirming) -> None:
+    """Check every opened share against the commitment of its dealer.
+
+    Raises:
+        ShareError: another survivor set, a share nobody asked for, or one that was not dealt.
+    """
+    name = context.parties[party].name
+    if not hmac.compare_digest(message.survivors, state.survivors_digest):
+        raise ShareError(name, "unmask", "answers for another survivor set")
+    seen: set[int] = set()
+    for label, shares, dealers in (
+        (LABEL_SEED_SHARE, message.seed_shares, frozenset(state.survivors)),
+        (LABEL_KEY_SHARE, message.key_shares, frozenset(state.dropouts)),
+    ):
+        for opened in shares:
+            dealer = opened.dealer
+            if dealer not in dealers or dealer in seen or party not in state.shares[dealer].to:
+                raise ShareError(name, "unmask", "sent a share that nobody asked for")
+            seen.add(dealer)
+            dealt = state.shares[dealer].to[party]
+            wanted = dealt.seed_commitment if label is LABEL_SEED_SHARE else dealt.key_commitment
+            if not opens(context, label, dealer, party, opened, wanted):
+                raise ShareError(name, "unmask", "a share does not open its dealer's commitment")

@@ -1,0 +1,94 @@
+"""States of the party role: each holds only what the party knows and still needs then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from protocols.masking.messages import Advertise
+from protocols.masking.sealing import SharePair
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Nothing said yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """Our two ephemeral keys are on their way; we wait for the roster."""
+
+    channel_private: bytes = field(repr=False)
+    mask_private: bytes = field(repr=False)
+    advertised: Advertise
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """We dealt our shares to ``neighbours``; we wait for those of others."""
+
+    roster: dict[int, Advertise] = field(repr=False)
+    roster_digest: bytes
+    neighbours: tuple[int, ...]
+    channel_private: bytes = field(repr=False)
+    mask_private: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """We know whom we mask with; the update may be submitted, once."""
+
+    roster: dict[int, Advertise] = field(repr=False)
+    roster_digest: bytes
+    sharers: tuple[int, ...]
+    edges: tuple[int, ...]
+    held: dict[int, SharePair] = field(repr=False)
+    mask_private: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The masked vector is out and our own mask secrets are gone; others' shares remain."""
+
+    roster_digest: bytes
+    sharers: tuple[int, ...]
+    sharers_digest: bytes
+    held: dict[int, SharePair] = field(repr=False)
+    model: bytes
+    submission: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """We signed one survivor set and will never sign another in this round."""
+
+    survivors: tuple[int, ...]
+    dropouts: tuple[int, ...]
+    survivors_digest: bytes
+    held: dict[int, SharePair] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Shares were released for the one set that we confirmed; every secret is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """We left the round for good and hold no secret of it any more."""
+
+    reason: str
+
+
+State = Fresh | Advertised | Dealt | Ready | Submitted | Confirmed | Finished | Withdrawn
+ORDER: tuple[type, ...] = (
+    Fresh,
+    Advertised,
+    Dealt,
+    Ready,
+    Submitted,
+    Confirmed,
+    Finished,
+    Withdrawn,
+)
