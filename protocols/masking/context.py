@@ -11,19 +11,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from protocols.encoding import word_bits_for
-from protocols.errors import (
-    AgreementMismatchError,
-    MisuseError,
-    ReplayError,
-    UnexpectedMessageError,
-    UnknownPartyError,
-    WireError,
-)
+from protocols.errors import MisuseError, UnknownPartyError
 from protocols.identity import Envelope, Identity, VerifyKey
-from protocols.masking.messages import STEP_OF, STEPS
+from protocols.masking.messages import STEP_OF
 from protocols.prg import word_type
-from protocols.version import PROTOCOL_VERSION
-from protocols.wire import decode, encode
+from protocols.signed import open_signed
+from protocols.wire import encode
 
 M = TypeVar("M")
 
@@ -121,24 +114,14 @@ class RoundContext:
             UnexpectedMessageError: another step than the one of ``kind``.
             SignatureError: not signed by ``signer``.
         """
-        step = STEP_OF[kind]  # type: ignore[index]  # callers pass step messages only
-        name = envelope.sender
-        if envelope.version != PROTOCOL_VERSION:
-            raise WireError(
-                name, step, f"protocol version {envelope.version}, not {PROTOCOL_VERSION}"
-            )
-        if envelope.agreement != self.agreement:
-            raise AgreementMismatchError(name, step, "the message belongs to another agreement")
-        if envelope.round != self.round:
-            raise ReplayError(name, step, f"belongs to round {envelope.round}, not {self.round}")
-        if envelope.step != step:
-            known = "a" if envelope.step in STEPS else "an unknown"
-            raise UnexpectedMessageError(
-                name, step, f"sent {known} {envelope.step!r} message instead"
-            )
-        signer.verify(envelope)
-        return decode(
-            kind, envelope.payload, party=name, step=step, max_bytes=self.max_message_bytes
+        return open_signed(
+            envelope,
+            kind,
+            step=STEP_OF[kind],  # type: ignore[index]  # callers pass step messages only
+            signer=signer,
+            agreement=self.agreement,
+            round_=self.round,
+            max_bytes=self.max_message_bytes,
         )
 
     def open_from_party(self, envelope: Envelope, kind: type[M]) -> tuple[int, M]:
