@@ -1,0 +1,233 @@
+"""The federation agreement as typed, bounded, frozen data with one canonical byte string.
+
+A value of these classes is well formed, not yet safe: :func:`protocols.agreement.validate` checks
+the numbers against each other. Descriptions are what ``securefed init`` and ``schema`` print.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from protocols.agreement.fields import (
+    Address,
+    AsTuple,
+    Hex32,
+    Kind,
+    Neighbours,
+    Parameter,
+    Parameters,
+    PartyName,
+    Real,
+)
+from protocols.encoding import FixedPoint
+from protocols.errors import AgreementError
+from protocols.identity import VerifyKey
+
+CANONICAL_LABEL: Final = b"securefed agreement v1\x00"
+MAX_PARTIES: Final = 1000
+MAX_AUDITORS: Final = 100
+MAX_TASKS: Final = 16
+MAX_DIMENSION: Final = 2**28
+MAX_ROUNDS: Final = 1_000_000
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Member(_Table):
+    """Anybody whom the agreement names."""
+
+    name: PartyName
+    """its name: a-z, 0-9 and inner hyphens, at most 64 characters"""
+    public_key: Hex32
+    """its Ed25519 identity, 64 hexadecimal digits, printed by `securefed keygen`"""
+
+
+class Party(Member):
+    """One company that takes part with its own data. Its position is its number, from 0."""
+
+    tls_fingerprint: Hex32
+    """SHA-256 of its TLS certificate in DER, 64 hexadecimal digits"""
+
+
+class Coordinator(Member):
+    """Who runs the rounds. Nobody has to trust it for privacy."""
+
+    tls_fingerprint: Hex32
+    """SHA-256 of its TLS certificate in DER, 64 hexadecimal digits"""
+    address: Address
+    """where parties connect to, "host:port"; parties open outbound connections only"""
+
+
+class Auditor(Member):
+    """Who may check the record afterwards. Takes no part in any round."""
+
+
+class Task(_Table):
+    """One thing that is computed from sums. Tasks run in the order in which they stand."""
+
+    name: PartyName
+    """name of the task, unique here"""
+    kind: Kind
+    """what is computed, such as "glm-logistic" or "torch\""""
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
+    """most rounds the task may take; no party answers a further one"""
+    dimension: Annotated[int, Field(ge=1, le=MAX_DIMENSION)]
+    """how many numbers the summed vector holds"""
+    bound: Annotated[Real, Field(gt=0)]
+    """largest absolute value of any number of any party, in model units; larger ones are refused"""
+    scale: Annotated[Real, Field(gt=0)]
+    """grid steps per model unit: numbers are rounded to multiples of 1/scale"""
+    modulus_bits: Annotated[int, Field(ge=2, le=64)]
+    """bits per summed number on the wire; parties x bound x scale must stay below 2^(bits-1)"""
+    rounding: Literal["nearest", "stochastic"] = "stochastic"
+    """"stochastic" is unbiased in every number, "nearest" has the smaller single error"""
+    parameters: Parameters = Field(default_factory=lambda: MappingProxyType({}))
+    """settings of this kind of task: strings, numbers, booleans and lists of these"""
+
+
+class Aggregation(_Table):
+    """How the sum is formed, and what the parties withstand together."""
+
+    mode: Literal["masking"] = "masking"
+    """"masking": pairwise masks; the coordinator sees the sum alone"""
+    colluders: Annotated[int, Field(ge=0, lt=MAX_PARTIES)]
+    """parties that may secretly side with the coordinator while the others stay private"""
+    max_dropouts: Annotated[int, Field(ge=0, lt=MAX_PARTIES)]
+    """parties that may be missing or fall silent in a round that still succeeds"""
+    threshold: Annotated[int, Field(ge=1, lt=MAX_PARTIES)]
+    """shares that open a party's mask; more than colluders, at most holders - max_dropouts"""
+    min_cohort: Annotated[int, Field(ge=2, le=MAX_PARTIES)]
+    """fewest parties whose sum may be revealed"""
+    neighbours: Neighbours = "complete"
+    """"complete": every pair of parties shares a mask; or how many neighbours each party draws"""
+    deadline_seconds: Annotated[Real, Field(ge=0.5, le=86_400)]
+    """how long the coordinator waits at each step of a round, in seconds"""
+    max_message_bytes: Annotated[int, Field(ge=2**16, le=2**34)]
+    """longest message that a node accepts, in bytes"""
+
+
+class Privacy(_Table):
+    """What the result itself may reveal about a person in the data."""
+
+    mechanism: Literal["none"]
+    """"none": no noise is added, so there is no differential privacy"""
+    accept_no_differential_privacy: bool
+    """must be true: a published sum or model can reveal people in the data"""
+
+
+class Agreement(_Table):
+    """Everything the parties agree on before any of them computes anything."""
+
+    version: Literal[1]
+    """format of this file"""
+    federation: PartyName
+    """name of the federation: a-z, 0-9 and inner hyphens, at most 64 characters"""
+    coordinator: Coordinator
+    """who runs the rounds"""
+    parties: Annotated[tuple[Party, ...], AsTuple, Field(min_length=2, max_length=MAX_PARTIES)]
+    """the companies that take part, 2 to 1000"""
+    auditors: Annotated[tuple[Auditor, ...], AsTuple, Field(max_length=MAX_AUDITORS)] = ()
+    """who may check the record afterwards, at most 100"""
+    tasks: Annotated[tuple[Task, ...], AsTuple, Field(min_length=1, max_length=MAX_TASKS)]
+    """what is computed, 1 to 16 tasks in this order; round numbers run on without gaps"""
+    aggregation: Aggregation
+    """how the sum is formed"""
+    privacy: Privacy
+    """what the result may reveal"""
+
+    @property
+    def quorum(self) -> int:
+        """Confirmations of one survivor set that a party needs before it unmasks.
+
+        ``floor((n + colluders) / 2) + 1``: the smallest Q with 2Q > n + colluders, so two
+        different sets can never both be confirmed, even when colluders confirm both.
+        """
+        return (len(self.parties) + self.aggregation.colluders) // 2 + 1
+
+    @property
+    def holders(self) -> int:
+        """Parties that hold shares of one party's masks; the party itself holds none."""
+        chosen = self.aggregation.neighbours
+        return len(self.parties) - 1 if chosen == "complete" else chosen
+
+    @property
+    def max_rounds(self) -> int:
+        """Rounds of all tasks together; round numbers run from 1 to this."""
+        return sum(task.rounds for task in self.tasks)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the agreement as plain dicts, lists and scalars, every default spelled out."""
+        return self.model_dump(mode="json")
+
+    def canonical_bytes(self) -> bytes:
+        """Return the one byte string of this agreement: a label, then sorted msgpack."""
+        plain = self.model_dump(mode="python")
+        return CANONICAL_LABEL + msgspec.msgpack.encode(plain, order="sorted")
+
+    def digest(self) -> bytes:
+        """Return SHA-256 of :meth:`canonical_bytes`, 32 bytes."""
+        return hashlib.sha256(self.canonical_bytes()).digest()
+
+    def party_index(self, name: str) -> int:
+        """Return the number of a party, from 0.
+
+        Raises:
+            AgreementError: the agreement names no such party.
+        """
+        for index, party in enumerate(self.parties):
+            if party.name == name:
+                return index
+        raise AgreementError(
+            "parties", f"no party is called {name!r}", f"use one of {names(self.parties)}"
+        )
+
+    def verify_key(self, name: str) -> VerifyKey:
+        """Return the public key of the coordinator, a party or an auditor.
+
+        Raises:
+            AgreementError: the agreement names nobody so, or the key is no Ed25519 key.
+        """
+        members: tuple[Member, ...] = (self.coordinator, *self.parties, *self.auditors)
+        for member in members:
+            if member.name == name:
+                return VerifyKey(name, bytes.fromhex(member.public_key))
+        raise AgreementError(
+            "parties", f"nobody is called {name!r}", f"use one of {names(members)}"
+        )
+
+    def codec(self, task: Task) -> FixedPoint:
+        """Return the agreed map between numbers and the ring for one of the tasks.
+
+        Raises:
+            EncodingOverflowError: the ring cannot hold the sum of all parties.
+        """
+        return FixedPoint(
+            modulus_bits=task.modulus_bits,
+            scale=task.scale,
+            bound=task.bound,
+            parties=len(self.parties),
+        )
+
+
+def names(members: tuple[Member, ...]) -> str:
+    """Return the first names for a message, so that it stays one line at 1000 parties."""
+    shown = ", ".join(member.name for member in members[:8])
+    return shown if len(members) <= 8 else f"{shown}, … ({len(members)} in all)"
+
+
+ParameterValues = Mapping[str, Parameter]
+"""What ``Task.parameters`` holds; lists have become tuples."""

@@ -1,0 +1,86 @@
+"""Is a drawn neighbour graph good enough, and which one would be.
+
+A round may begin without the parties that are missing, so the graph must be private on the smallest
+roster as well as on the largest, and its shares must be recoverable after all dropouts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from functools import lru_cache
+from typing import Final
+
+from protocols.errors import AgreementError
+from protocols.graph import (
+    COMPLETE_UP_TO,
+    GraphPlan,
+    plan_graph,
+    privacy_failure,
+    recovery_failure,
+)
+
+SECURITY_BITS: Final = 40
+"""Privacy may fail with probability at most 2^-40 per round (Bell et al. 2020)."""
+CORRECTNESS_BITS: Final = 20
+"""A round may be lost to an unlucky draw with probability at most 2^-20."""
+
+
+def privacy_bits(
+    parties: int, colluders: int, max_dropouts: int, degree: int, threshold: int
+) -> float:
+    """Return b such that a round's privacy fails with probability at most 2^-b."""
+    return min(
+        -privacy_failure(roster, colluders=colluders, degree=degree, threshold=threshold)
+        for roster in (parties - max_dropouts, parties)
+    )
+
+
+def recovery_bits(parties: int, max_dropouts: int, degree: int, threshold: int) -> float:
+    """Return b such that a round is lost for lack of shares with probability at most 2^-b."""
+    return -recovery_failure(parties, max_dropouts=max_dropouts, degree=degree, threshold=threshold)
+
+
+@lru_cache(maxsize=256)
+def safe_thresholds(
+    parties: int, colluders: int, max_dropouts: int, degree: int
+) -> tuple[int, int] | None:
+    """Return the smallest and the largest threshold that are good enough for this degree.
+
+    Returns:
+        ``None`` where no threshold is, or where the smallest roster lacks so many others.
+    """
+    fewest = parties - max_dropouts
+    if fewest <= COMPLETE_UP_TO or colluders > fewest - 2 or not 1 <= degree < fewest - 1:
+        return None
+
+    def private(threshold: int) -> bool:
+        return privacy_bits(parties, colluders, max_dropouts, degree, threshold) >= SECURITY_BITS
+
+    def recoverable(threshold: int) -> bool:
+        return recovery_bits(parties, max_dropouts, degree, threshold) >= CORRECTNESS_BITS
+
+    # A larger threshold only helps privacy and only hurts recovery.
+    candidates = range(1, degree + 1)
+    low = bisect_left(candidates, True, key=private) + 1
+    high = bisect_left(candidates, True, key=lambda threshold: not recoverable(threshold))
+    return (low, high) if low <= high else None
+
+
+@lru_cache(maxsize=64)
+def suggest_graph(parties: int, colluders: int, max_dropouts: int) -> GraphPlan | None:
+    """Return the smallest drawn graph that is good enough on every roster.
+
+    Returns:
+        ``None`` where only the complete graph is.
+    """
+    if parties - max_dropouts <= COMPLETE_UP_TO:
+        return None
+    try:
+        start = plan_graph(parties, colluders=colluders, max_dropouts=max_dropouts)
+    except AgreementError:  # not even the complete graph would do
+        return None
+    for degree in range(start.degree, parties - max_dropouts - 1):
+        thresholds = safe_thresholds(parties, colluders, max_dropouts, degree)
+        if thresholds is not None:
+            return GraphPlan(degree, thresholds[0], complete=False)
+    return None
