@@ -1,0 +1,15 @@
+"""Data at a party: loading, checking and, for demonstrations, splitting."""
+
+from securefed.data.loaders import load_breast_cancer, load_party_data, save_party_data
+from securefed.data.partition import Split, dirichlet_split, train_test_split
+from securefed.data.table import Data
+
+__all__ = [
+    "Data",
+    "Split",
+    "dirichlet_split",
+    "load_breast_cancer",
+    "load_party_data",
+    "save_party_data",
+    "train_test_split",
+]

@@ -1,0 +1,83 @@
+"""Agreement parameters of the ``torch`` task; importable without torch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from protocols.errors import MisuseError
+from securefed.learning.moments import TableParameters
+from securefed.learning.task import Task
+
+
+class TorchParameters(TableParameters):
+    """Agreement parameters of ``torch``.
+
+    Attributes:
+        model: a name from the model registry: ``"mlp"``, ``"logistic"`` or a registered one.
+        classes: number of classes of the labels 0, 1, ...
+        hidden: sizes of the hidden layers, for models that have any.
+        seed: seed of the initial weights.
+        local_steps: minibatch steps per round and party, K.
+        batch_size: rows per step; a party with fewer rows uses all of them.
+        optimizer: at the party; its memory starts afresh in every round.
+        learning_rate: of the party's optimizer.
+        momentum: of local SGD.
+        weight_decay: L2 penalty of the party's optimizer.
+        proximal: mu of FedProx (Li et al. 2020, equation 2); 0 is FedAvg.
+        clip_norm: largest L2 norm of a party's update.
+        server: ``"average"`` (FedAvg) or ``"adam"`` (FedAdam).
+        server_learning_rate: step along the averaged update; 1 replaces by the average.
+        server_beta1: decay of FedAdam's first moment.
+        server_beta2: decay of FedAdam's second moment.
+        server_epsilon: FedAdam's adaptivity, tau.
+    """
+
+    model: Annotated[str, Field(min_length=1, max_length=64)] = "mlp"
+    classes: Annotated[int, Field(ge=2, le=10_000)] = 2
+    hidden: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=1, le=65_536)], ...],
+        Field(strict=False, max_length=16),
+    ] = (16,)
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    local_steps: Annotated[int, Field(ge=1, le=100_000)] = 20
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+    server: Literal["average", "adam"] = "average"
+    server_learning_rate: Annotated[float, Field(gt=0, le=100)] = 1.0
+    server_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    server_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    server_epsilon: Annotated[float, Field(gt=0, le=10)] = 1e-3
+
+
+def build_torch_task(parameters: TorchParameters) -> Task:
+    """Build the task.
+
+    Raises:
+        MisuseError: torch is not installed; names the extra.
+        AgreementError: unknown model, or one that cannot be federated.
+    """
+    try:
+        from securefed.learning.torch_task import TorchTask  # noqa: PLC0415 - torch is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MisuseError(
+            'tasks of kind "torch" need PyTorch; run pip install "securefed[torch]"'
+        ) from error
+    return TorchTask(parameters)
+
+
+def limit_threads(count: int) -> None:
+    """Let torch use ``count`` threads in this process, if it is loaded at all."""
+    if "torch" in sys.modules:
+        import torch  # noqa: PLC0415 - loaded already, and an extra
+
+        torch.set_num_threads(count)

@@ -1,0 +1,187 @@
+"""Federated training of a torch module: FedAvg, FedProx and FedAdam over one weighted sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from protocols.errors import NoResultError
+from securefed.data.table import Data, require_classes, require_features, require_rows
+from securefed.learning.layout import Arrays, Layout
+from securefed.learning.models import build_model
+from securefed.learning.moments import (
+    MIN_SCALE,
+    Scaling,
+    contribute_moments,
+    finish_moments,
+    moments_shape,
+)
+from securefed.learning.state import State, require_like
+from securefed.learning.strategies import (
+    AdamMoments,
+    clip_l2,
+    federated_adam,
+    federated_average,
+    l2_norm,
+)
+from securefed.learning.task import Contribution, Numbers, Step, scalar
+from securefed.learning.torch_parameters import TorchParameters
+from securefed.learning.training import mean_loss, probabilities, train
+
+_MOMENTS, _TRAINING = 0.0, 1.0
+_LARGEST_LOSS: Final = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class TorchTask:
+    """The ``torch`` task.
+
+    A party sends its clipped update times its weight, and the weight: its rows over ``max_rows``.
+    Neither is ever visible alone; the coordinator divides one sum by the other.
+    """
+
+    parameters: TorchParameters
+    kind: ClassVar[str] = "torch"
+    _initial: nn.Module = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_initial", build_model(self.parameters))
+
+    def initial_state(self) -> State:
+        """Return the seeded initial weights, and the memory of the server's optimiser."""
+        state: State = {
+            f"model.{name}": weight.detach().numpy().copy()
+            for name, weight in self._initial.named_parameters()
+        }
+        if self.parameters.standardize:
+            state["phase"] = np.array(_MOMENTS)
+            state["mean"] = np.zeros(self.parameters.features)
+            state["scale"] = np.ones(self.parameters.features)
+        if self.parameters.server == "adam":
+            start = self.parameters.server_epsilon**2
+            for name, shape in self._trainable().items():
+                state[f"server.first.{name}"] = np.zeros(shape, dtype=np.float32)
+                state[f"server.second.{name}"] = np.full(shape, start, dtype=np.float32)
+        return state
+
+    def layout(self) -> Layout:
+        """Weighted update of every trainable array, weight and loss; moments if asked for."""
+        shapes = {f"update.{name}": shape for name, shape in self._trainable().items()}
+        shapes |= {"weight": (), "loss": ()}
+        if self.parameters.standardize:
+            shapes["moments"] = moments_shape(self.parameters)
+        return Layout.of(shapes)
+
+    def numbers(self) -> Numbers:
+        """No coordinate exceeds the clip norm; rounding is unbiased."""
+        return Numbers(
+            bound=max(1.0, self.parameters.clip_norm),
+            modulus_bits=32,
+            rounding="stochastic",
+            min_scale=MIN_SCALE if self.parameters.standardize else 1.0,
+        )
+
+    def contribute(
+        self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
+    ) -> Contribution:
+        """Train locally and return the weighted, clipped update."""
+        del round_in_task  # the phase lies in the state
+        require_like(state, self.initial_state())
+        require_features(data, self.parameters.features)
+        require_rows(data, self.parameters.max_rows)
+        require_classes(data, self.parameters.classes)
+        sums = self.layout().zeros()
+        if self.parameters.standardize and scalar(state, "phase") == _MOMENTS:
+            sums["moments"] = contribute_moments(data, self.parameters)
+            return sums
+        module = self._module(state)
+        features = self._tensor(state, data.features)
+        labels = torch.from_numpy(data.labels.astype(np.int64))
+        loss = mean_loss(module, features, labels)
+        train(module, features, labels, self.parameters, rng)
+        weight = len(data) / self.parameters.max_rows
+        update = {
+            f"update.{name}": value.detach().numpy().astype(np.float64) - state[f"model.{name}"]
+            for name, value in module.named_parameters()
+            if value.requires_grad
+        }
+        for name, clipped in clip_l2(update, self.parameters.clip_norm).items():
+            sums[name] = weight * clipped
+        sums["weight"] = np.array(weight)
+        sums["loss"] = np.array(weight * min(loss, _LARGEST_LOSS) / _LARGEST_LOSS)
+        return sums
+
+    def combine(self, state: State, total: Arrays, round_in_task: int) -> Step:
+        """Average the updates and let the server's optimiser move the model."""
+        del round_in_task
+        if self.parameters.standardize and scalar(state, "phase") == _MOMENTS:
+            scaling, rows = finish_moments(total["moments"], self.parameters)
+            scaled: State = {"phase": np.array(_TRAINING), "mean": scaling.mean}
+            return Step(state | scaled | {"scale": scaling.scale}, False, {"rows": float(rows)})
+        weight = scalar(total, "weight")
+        if weight <= 0:
+            raise NoResultError("no party brought weight; check the data of the parties")
+        average = {name: total[f"update.{name}"] / weight for name in self._trainable()}
+        metrics = {
+            "rows": float(round(weight * self.parameters.max_rows)),
+            "loss": scalar(total, "loss") / weight * _LARGEST_LOSS,
+            "update_norm": l2_norm(average),
+        }
+        return Step(state | self._moved(state, average), False, metrics)
+
+    def predict_proba(self, state: State, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return class probabilities, shape (rows, classes)."""
+        return probabilities(self._module(state), self._tensor(state, features))
+
+    def _moved(self, state: State, average: Arrays) -> State:
+        model = {name: state[f"model.{name}"] for name in average}
+        rate = self.parameters.server_learning_rate
+        if self.parameters.server == "average":
+            return _named("model", federated_average(model, average, rate))
+        moments = AdamMoments(
+            {name: state[f"server.first.{name}"].astype(np.float64) for name in average},
+            {name: state[f"server.second.{name}"].astype(np.float64) for name in average},
+        )
+        moved, moments = federated_adam(
+            model,
+            average,
+            moments,
+            learning_rate=rate,
+            beta1=self.parameters.server_beta1,
+            beta2=self.parameters.server_beta2,
+            epsilon=self.parameters.server_epsilon,
+        )
+        return (
+            _named("model", moved)
+            | _named("server.first", moments.first)
+            | _named("server.second", moments.second)
+        )
+
+    def _trainable(self) -> dict[str, tuple[int, ...]]:
+        return {
+            name: tuple(weight.shape)
+            for name, weight in self._initial.named_parameters()
+            if weight.requires_grad
+        }
+
+    def _module(self, state: State) -> nn.Module:
+        module = build_model(self.parameters)
+        with torch.no_grad():
+            for name, weight in module.named_parameters():
+                weight.copy_(torch.from_numpy(state[f"model.{name}"].copy()))
+        return module
+
+    def _tensor(self, state: State, features: NDArray[np.float64]) -> torch.Tensor:
+        if self.parameters.standardize:
+            scaling = Scaling(state["mean"], state["scale"])
+            features = scaling.apply(features, self.parameters.feature_clip)
+        return torch.from_numpy(features.astype(np.float32))
+
+
+def _named(prefix: str, arrays: Arrays) -> State:
+    return {f"{prefix}.{name}": array.astype(np.float32) for name, array in arrays.items()}
