@@ -2,22 +2,13 @@
 
 ``DIR/NAME/identity.pem`` is the Ed25519 identity, ``DIR/NAME/tls.pem`` the TLS key and
 ``DIR/NAME/NAME.pem`` the public certificate, which goes to the other side as it is.
-
-PKCS #8 encryption derives its key with 2048 rounds of PBKDF2, too few for a passphrase that a
-person can remember. So the passphrase first goes through scrypt (RFC 7914), whose salt and cost
-stand in a line before the PEM; the PEM itself is standard PKCS #8 under the derived passphrase.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
-import shutil
-import stat
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,29 +16,31 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from parties.key_files import (
+    LOG2_COST,
+    SALT_BYTES,
+    SealedKey,
+    publish,
+    read_file,
+    read_sealed,
+    stretch,
+)
 from parties.transport.tls import TlsIdentity, create_tls_identity, subject_names
 from protocols.errors import KeyFileError
-from protocols.identity import MIN_PASSPHRASE_BYTES, NAME_PATTERN, Identity
+from protocols.identity import (
+    MAX_PASSPHRASE_BYTES,
+    MIN_PASSPHRASE_BYTES,
+    NAME_PATTERN,
+    Identity,
+)
 
 IDENTITY_FILE: Final = "identity.pem"
 TLS_KEY_FILE: Final = "tls.pem"
 ENVIRONMENT_VARIABLE: Final = "SECUREFED_PASSPHRASE"
-MAX_KEY_FILE_BYTES: Final = 64 * 1024
-MAX_PASSPHRASE_BYTES: Final = 1024
-
-LOG2_COST: Final = 17
-"""scrypt with N = 2^17, r = 8, p = 1: 128 MiB and about half a second per guess."""
-_MIN_LOG2_COST: Final = 14
-_MAX_LOG2_COST: Final = 20
-_BLOCK: Final = 8
-_SALT_BYTES: Final = 16
-_FILE: Final = re.compile(
-    rb"SecureFed-KDF: scrypt log2_n=(\d\d) r=8 p=1 salt=([0-9a-f]{32})\r?\n(-----BEGIN .+)",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +74,7 @@ def create_keys(
     Args:
         directory: where ``name`` becomes a subdirectory of mode 0700; made if it does not exist.
         name: name in the agreement.
-        passphrase: 8 to 1024 bytes.
+        passphrase: 8 to 1023 bytes.
         log2_cost: binary logarithm of scrypt's N, 14..20.
 
     Raises:
@@ -91,12 +84,14 @@ def create_keys(
     _check_passphrase(passphrase)
     identity = Identity(name, secrets.token_bytes(32))
     ring = KeyRing(identity, create_tls_identity(name))
-    salt = secrets.token_bytes(_SALT_BYTES)
-    derived = _stretch(passphrase, salt, log2_cost)
-    head = f"SecureFed-KDF: scrypt log2_n={log2_cost} r=8 p=1 salt={salt.hex()}\n".encode()
+    salt = secrets.token_bytes(SALT_BYTES)
+    derived = stretch(passphrase, salt, log2_cost)
+    pem = _encrypt(ring.tls.private_key_pem, derived)
+    sealed = SealedKey(log2_cost, salt, identity.public.raw.hex(), identity.to_pem(derived))
+    sealed_tls = SealedKey(log2_cost, salt, ring.tls.fingerprint, pem)
     files = {
-        IDENTITY_FILE: head + identity.to_pem(derived),
-        TLS_KEY_FILE: head + _encrypt(ring.tls.private_key_pem, derived),
+        IDENTITY_FILE: sealed.to_bytes(),
+        TLS_KEY_FILE: sealed_tls.to_bytes(),
         f"{name}.pem": ring.tls.certificate_pem,
     }
     final = directory / name
@@ -104,7 +99,7 @@ def create_keys(
         raise _exists(final)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _publish(directory, name, files)
+        publish(directory, name, files)
     except OSError as error:
         # Renaming onto a directory that holds files fails: keys are never overwritten.
         if final.exists():
@@ -131,20 +126,17 @@ def load_keys(
     _check_name(name)
     _check_passphrase(passphrase)
     home = directory / name
-    derived: dict[bytes, bytes] = {}
-    pems: list[bytes] = []
-    for file in (IDENTITY_FILE, TLS_KEY_FILE):
-        match = _FILE.fullmatch(_read(home / file, private=True))
-        if match is None:
-            raise KeyFileError(f"{home / file} was not written by securefed keygen, or is damaged")
-        log2_cost, salt, pem = int(match[1]), bytes.fromhex(match[2].decode()), match[3]
-        if match[2] not in derived:
-            derived[match[2]] = _stretch(passphrase, salt, log2_cost)
-        pems.append(pem)
-        pems.append(derived[match[2]])
-    identity = Identity.from_pem(name, pems[0], pems[1])
-    certificate = _read(certificate_path(directory, name), private=False)
-    tls = _open_tls(name, pems[2], pems[3], certificate, now or datetime.now(UTC))
+    sealed, sealed_tls = read_sealed(home / IDENTITY_FILE), read_sealed(home / TLS_KEY_FILE)
+    derived = stretch(passphrase, sealed.salt, sealed.log2_cost)
+    identity = Identity.from_pem(name, sealed.pem, derived)
+    if identity.public.raw.hex() != sealed.public:
+        raise KeyFileError(f"{home / IDENTITY_FILE} is damaged; restore it from a backup")
+    if (sealed.salt, sealed.log2_cost) != (sealed_tls.salt, sealed_tls.log2_cost):
+        raise KeyFileError(f"{home} holds files of two sets of keys; restore one from a backup")
+    certificate = read_file(certificate_path(directory, name), private=False)
+    tls = _open_tls(name, sealed_tls.pem, derived, certificate, now or datetime.now(UTC))
+    if tls.fingerprint != sealed_tls.public:
+        raise KeyFileError(f"{home} holds files of two sets of keys; restore one from a backup")
     return KeyRing(identity, tls)
 
 
@@ -165,7 +157,7 @@ def read_passphrase(
         KeyFileError: no source, an unreadable file, or a passphrase of unusable length.
     """
     if file is not None:
-        passphrase = _read(file, private=True).removesuffix(b"\n").removesuffix(b"\r")
+        passphrase = read_file(file, private=True).removesuffix(b"\n").removesuffix(b"\r")
     elif environ.get(ENVIRONMENT_VARIABLE):
         passphrase = os.fsencode(environ[ENVIRONMENT_VARIABLE])
     elif prompt is not None:
@@ -195,16 +187,6 @@ def _exists(path: Path) -> KeyFileError:
     return KeyFileError(f"{path} already exists; keys are never overwritten, use another directory")
 
 
-def _stretch(passphrase: bytes, salt: bytes, log2_cost: int) -> bytes:
-    if not _MIN_LOG2_COST <= log2_cost <= _MAX_LOG2_COST:
-        raise KeyFileError(f"scrypt cost 2^{log2_cost} is outside 2^14 to 2^20; make new keys")
-    cost = 1 << log2_cost
-    key = hashlib.scrypt(
-        passphrase, salt=salt, n=cost, r=_BLOCK, p=1, maxmem=2 * 128 * _BLOCK * cost, dklen=32
-    )
-    return key.hex().encode()
-
-
 def _encrypt(pem: bytes, passphrase: bytes) -> bytes:
     key = serialization.load_pem_private_key(pem, None)
     return key.private_bytes(
@@ -214,52 +196,6 @@ def _encrypt(pem: bytes, passphrase: bytes) -> bytes:
     )
 
 
-def _publish(directory: Path, name: str, files: Mapping[str, bytes]) -> None:
-    """Write and flush every file in a hidden directory, then rename it: all or nothing."""
-    draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
-    try:
-        for file, content in files.items():
-            mode = 0o644 if file == f"{name}.pem" else 0o600
-            handle = os.open(draft / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        _flush_directory(draft)
-        draft.rename(directory / name)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    _flush_directory(directory)
-
-
-def _flush_directory(directory: Path) -> None:
-    if sys.platform == "win32":  # directories cannot be opened there
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _read(path: Path, *, private: bool) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            open_to_others = private and os.name == "posix" and status.st_mode & 0o077
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path} is not a file")
-            if open_to_others:
-                raise KeyFileError(f"{path} can be read by others; run chmod 600 {path}")
-            content = stream.read(MAX_KEY_FILE_BYTES + 1)
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
-    if len(content) > MAX_KEY_FILE_BYTES:
-        raise KeyFileError(f"{path} is too long for a key file")
-    return content
-
-
 def _open_tls(
     name: str, pem: bytes, passphrase: bytes, certificate_pem: bytes, now: datetime
 ) -> TlsIdentity:
@@ -267,7 +203,7 @@ def _open_tls(
     try:
         key = serialization.load_pem_private_key(pem, passphrase)
         certificate = x509.load_pem_x509_certificate(certificate_pem)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{problem} does not open: damaged, or wrong passphrase") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"{problem} is not an elliptic-curve key")

@@ -7,29 +7,44 @@ re-serialised (RFC 8032 for Ed25519).
 
 from __future__ import annotations
 
+import re
 import struct
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from protocols.errors import KeyFileError, SignatureError
+from protocols.errors import KeyFileError, MisuseError, SignatureError
 from protocols.version import PROTOCOL_VERSION
 
 PUBLIC_KEY_BYTES: Final = 32
+PRIVATE_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 DIGEST_BYTES: Final = 32
 MAX_NAME_LENGTH: Final = 64
 NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
+MIN_PASSPHRASE_BYTES: Final = 8
+MAX_PASSPHRASE_BYTES: Final = 1023
+"""What OpenSSL takes for one PEM file."""
 NO_ROUND: Final = 0
 """Round number of messages that belong to no round, such as a signature on the agreement."""
 
-_DOMAIN: Final = b"securefed envelope v1\x00"
+_ENVELOPE_DOMAIN: Final = b"securefed envelope v1"
+_DOMAIN: Final = _ENVELOPE_DOMAIN + b"\x00"
+_DOMAIN_PATTERN: Final = re.compile(rb"[ -~]{1,64}")
 _PREAMBLE: Final = struct.Struct(">HQB")
+MAX_ROUND: Final = 2**63 - 1
+STEP_PATTERN: Final = r"^[a-z-]{1,32}\Z"
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN)]
+# msgspec searches with Python's `re`, whose `$` also matches before a last line end.
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN.replace("$", r"\Z")
+    ),
+]
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
@@ -48,8 +63,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     version: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
     agreement: Digest
-    round: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-    step: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[a-z-]+$")]
+    round: Annotated[int, msgspec.Meta(ge=0, le=MAX_ROUND)]
+    step: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=STEP_PATTERN)]
     sender: Name
     payload: bytes
     signature: Annotated[
@@ -80,6 +95,36 @@ def _signed_bytes(agreement: bytes, round_: int, step: str, sender: str, payload
     )
 
 
+_PRIME: Final = 2**255 - 19
+_CURVE_D: Final = -121665 * pow(121666, -1, _PRIME) % _PRIME
+_ORDER_8_Y: Final = int.from_bytes(
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little"
+)
+_SMALL_ORDER_Y: Final = frozenset({0, 1, _PRIME - 1, _ORDER_8_Y, _PRIME - _ORDER_8_Y})
+
+
+def _is_safe_point(raw: bytes) -> bool:
+    """Tell whether 32 bytes are a canonical point on edwards25519 of large order.
+
+    Under a point of small order, such as the neutral one, a signature verifies for any message
+    that anybody chooses (RFC 8032 section 5.1.7 leaves that check to the protocol). A typing error
+    leaves the curve half of the time, which this finds before anybody signs.
+    """
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    if y >= _PRIME or y in _SMALL_ORDER_Y:
+        return False
+    # x^2 = (y^2 - 1) / (d y^2 + 1) must be a square; Euler's criterion on the product.
+    square = (y * y - 1) * (_CURVE_D * y * y + 1) % _PRIME
+    return pow(square, (_PRIME - 1) // 2, _PRIME) == 1
+
+
+def _check_domain(domain: bytes) -> None:
+    # A zero byte would move the border between domain and message; the envelope's own domain would
+    # let a detached signature pass for an envelope.
+    if not _DOMAIN_PATTERN.fullmatch(domain) or domain == _ENVELOPE_DOMAIN:
+        raise MisuseError("a domain is 1 to 64 printable ASCII bytes other than the envelope's own")
+
+
 class VerifyKey:
     """A peer's Ed25519 public key under the name that the agreement gives it."""
 
@@ -89,9 +134,12 @@ class VerifyKey:
         """Args: name in the agreement; raw public key, 32 bytes.
 
         Raises:
-            SignatureError: ``raw`` is not an Ed25519 public key.
+            SignatureError: ``raw`` is not an Ed25519 public key, or one of the few for which
+                anybody can make signatures.
         """
         self.name, self.raw = name, bytes(raw)
+        if len(self.raw) != PUBLIC_KEY_BYTES or not _is_safe_point(self.raw):
+            raise SignatureError(name, "identity", "not an Ed25519 public key")
         try:
             self._key = Ed25519PublicKey.from_public_bytes(self.raw)
         except ValueError as error:
@@ -105,7 +153,9 @@ class VerifyKey:
 
         Raises:
             SignatureError: it does not verify.
+            MisuseError: ``domain`` is not one that :meth:`Identity.sign_bytes` takes.
         """
+        _check_domain(domain)
         try:
             self._key.verify(signature, domain + b"\x00" + message)
         except InvalidSignature as error:
@@ -142,7 +192,13 @@ class Identity:
     __slots__ = ("_key", "name", "public")
 
     def __init__(self, name: str, private_key: bytes) -> None:
-        """Args: name in the agreement; private key, 32 random bytes."""
+        """Args: name in the agreement; private key, 32 random bytes.
+
+        Raises:
+            MisuseError: the private key has another length.
+        """
+        if len(private_key) != PRIVATE_KEY_BYTES:
+            raise MisuseError(f"an Ed25519 private key has {PRIVATE_KEY_BYTES} bytes")
         self._key = Ed25519PrivateKey.from_private_bytes(private_key)
         raw = self._key.public_key().public_bytes(
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
@@ -152,15 +208,30 @@ class Identity:
     def __repr__(self) -> str:
         return f"Identity({self.name!r}, public {self.public.raw.hex()[:16]}…)"
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("an Identity is never serialised; use to_pem with a passphrase")
 
     def sign_bytes(self, domain: bytes, message: bytes) -> bytes:
-        """Sign ``domain || 0x00 || message``. ``domain`` is ASCII without a zero byte."""
+        """Sign ``domain || 0x00 || message``.
+
+        Raises:
+            MisuseError: ``domain`` is not 1 to 64 printable ASCII bytes, or it is the envelope's.
+        """
+        _check_domain(domain)
         return self._key.sign(domain + b"\x00" + message)
 
     def seal(self, *, agreement: bytes, round_: int, step: str, payload: bytes) -> Envelope:
-        """Sign raw payload bytes for one step of one round."""
+        """Sign raw payload bytes for one step of one round.
+
+        Raises:
+            MisuseError: a digest, round or step that no receiver would accept.
+        """
+        if (
+            len(agreement) != DIGEST_BYTES
+            or not NO_ROUND <= round_ <= MAX_ROUND
+            or not re.match(STEP_PATTERN, step)
+        ):
+            raise MisuseError(f"no envelope can carry round {round_} and step {step!r}")
         signed = _signed_bytes(agreement, round_, step, self.name, payload)
         return Envelope(
             PROTOCOL_VERSION, agreement, round_, step, self.name, payload, self._key.sign(signed)
@@ -170,11 +241,12 @@ class Identity:
         """Return the private key as PKCS #8 PEM, encrypted under ``passphrase``.
 
         Raises:
-            KeyFileError: the passphrase is shorter than 8 bytes.
+            KeyFileError: the passphrase has fewer than 8 or more than 1023 bytes.
         """
-        if len(passphrase) < MIN_PASSPHRASE_BYTES:
+        if not MIN_PASSPHRASE_BYTES <= len(passphrase) <= MAX_PASSPHRASE_BYTES:
             raise KeyFileError(
-                f"the passphrase has fewer than {MIN_PASSPHRASE_BYTES} bytes; choose a longer one"
+                f"the passphrase has {len(passphrase)} bytes; choose one of "
+                f"{MIN_PASSPHRASE_BYTES} to {MAX_PASSPHRASE_BYTES}"
             )
         return self._key.private_bytes(
             serialization.Encoding.PEM,
@@ -195,7 +267,7 @@ class Identity:
             )
         try:
             key = serialization.load_pem_private_key(pem, passphrase)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyFileError(
                 f"the key of {name} does not open: damaged file or wrong passphrase"
             ) from error
@@ -207,6 +279,3 @@ class Identity:
             serialization.NoEncryption(),
         )
         return cls(name, raw)
-
-
-MIN_PASSPHRASE_BYTES: Final = 8
