@@ -160,3 +160,22 @@ def _load_certificate(name: str, certificate_pem: bytes) -> x509.Certificate:
             name, "certificate", f"the file holds {len(found)} certificates, not one"
         )
     return found[0]
+
+
+def require_valid(name: str, certificate_pem: bytes, *, now: datetime | None = None) -> None:
+    """Check that a certificate has begun and has not expired.
+
+    Raises:
+        SignatureError: it has not, by this machine's clock.
+    """
+    certificate = _load_certificate(name, certificate_pem)
+    moment = now or datetime.now(UTC)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begins <= moment <= ends:
+        raise SignatureError(
+            name,
+            "certificate",
+            f"it is valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d} and this machine's clock shows "
+            f"{moment:%Y-%m-%d}; set the clock right, or make new keys with securefed keygen and "
+            "have the agreement signed again",
+        )
