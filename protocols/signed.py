@@ -1,4 +1,4 @@
-"""Opening a signed envelope: every binding is checked, then the signature, and only then the text."""
+"""Opening a signed envelope: bindings are checked first, the signature next, the text last."""
 
 from __future__ import annotations
 

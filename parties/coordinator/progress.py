@@ -1,0 +1,77 @@
+"""How far a run has come: what the coordinator needs to go on after a crash."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from protocols.identity import Name
+
+PROGRESS_KEY: Final = "progress"
+MODEL_KEY: Final = "model"
+"""Under which the current task's current model is stored."""
+FINAL_KEY: Final = "final-"
+"""Prefix, before the name of a finished task, of the key of its final model."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class RoundRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One round that ended.
+
+    Attributes:
+        round: its number.
+        task: name of its task.
+        round_in_task: its number within the task.
+        outcome: whether there is a sum.
+        reason: why not.
+        survivors: parties in the sum.
+        lost: parties that began and did not finish.
+        metrics: what the task said of the sum.
+        seconds: wall-clock duration.
+    """
+
+    round: Count
+    task: Name
+    round_in_task: Count
+    outcome: Literal["completed", "aborted"]
+    reason: str = ""
+    survivors: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    metrics: dict[str, float] = {}
+    seconds: float = 0.0
+
+
+class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """State between two rounds, stored in one transaction with the models.
+
+    Attributes:
+        round: number of the last round that began.
+        task: position of the current task.
+        round_in_task: rounds of it that began.
+        open: whether that round has not ended yet; after a crash it is aborted.
+        done: whether the current task is finished.
+        records: every round that ended.
+        bytes_up: bytes received from each party.
+    """
+
+    round: Count = 0
+    task: Count = 0
+    round_in_task: Count = 0
+    open: bool = False
+    done: bool = False
+    records: tuple[RoundRecord, ...] = ()
+    bytes_up: dict[str, int] = {}
+
+    def completed(self, task: str) -> int:
+        """How many rounds of a task have a sum."""
+        return sum(r.outcome == "completed" for r in self.records if r.task == task)
+
+    def aborts_in_a_row(self) -> int:
+        """How many of the latest rounds were aborted without one that completed."""
+        count = 0
+        for record in reversed(self.records):
+            if record.outcome == "completed":
+                break
+            count += 1
+        return count

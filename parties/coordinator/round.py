@@ -1,0 +1,273 @@
+"""One round at the coordinator: five steps, each with a deadline, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from parties.coordinator.mailbox import Mailbox
+from parties.coordinator.membership import Membership
+from parties.coordinator.ports import CoordinatorJournal, CoordinatorLink, ServerEvent
+from parties.reporting import Detail, Event, Report
+from parties.transport.events import Connected, Disconnected, Message, Refused
+from protocols.agreement import Agreement, Task
+from protocols.errors import (
+    DuplicateError,
+    PeerError,
+    ReplayError,
+    TransportError,
+    UnexpectedMessageError,
+    UnknownPartyError,
+)
+from protocols.identity import Envelope, Identity
+from protocols.masking.coordinator import MaskingCoordinator
+from protocols.masking.coordinator_states import Aggregate
+from protocols.masking.unmasking import AddMasks
+from protocols.rounds import RoundOpen, Withdrawal, round_context, seal
+from protocols.signed import open_signed
+from protocols.wire import Packet, decode_packet, encode
+
+_IGNORED: Final = (ReplayError, DuplicateError)
+"""Late or repeated words of an honest party that was cut off: told, but nobody is excluded."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """What a round is about.
+
+    Attributes:
+        round: its number.
+        task: the task it belongs to.
+        round_in_task: its number within the task.
+        model: global model that is handed out.
+    """
+
+    round: int
+    task: Task
+    round_in_task: int
+    model: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundSum:
+    """A round that succeeded.
+
+    Attributes:
+        aggregate: the sum and who is in it.
+        lost: names of parties that began the round and did not finish it.
+    """
+
+    aggregate: Aggregate
+    lost: tuple[str, ...]
+
+
+class RoundRunner:
+    """Drives :class:`MaskingCoordinator` through one round."""
+
+    def __init__(
+        self,
+        agreement: Agreement,
+        digest: bytes,
+        identity: Identity,
+        plan: RoundPlan,
+        *,
+        link: CoordinatorLink,
+        mailbox: Mailbox,
+        journal: CoordinatorJournal,
+        membership: Membership,
+        add: AddMasks,
+        report: Report,
+        count_bytes: Callable[[str, int], None],
+    ) -> None:
+        """Args: the agreement in force, our key, the plan, and what the node is plugged into."""
+        self._agreement, self._digest, self._identity = agreement, digest, identity
+        self._plan, self._link, self._mailbox, self._journal = plan, link, mailbox, journal
+        self._membership, self._report, self._count_bytes = membership, report, count_bytes
+        context = round_context(agreement, digest, plan.round, plan.task)
+        self._hub = MaskingCoordinator(context, identity, add=add)
+        self._names = [party.name for party in agreement.parties]
+        self._model_digest = hashlib.sha256(plan.model).digest()
+        self._deadline = agreement.aggregation.deadline_seconds
+        self._roster: frozenset[str] = frozenset()
+        self._confirmed: frozenset[str] = frozenset()
+
+    async def run(self) -> RoundSum:
+        """Run the round.
+
+        Raises:
+            BelowThresholdError: too few parties were left at some step.
+            ShareError: a party dealt shares that open nothing; the round has no sum.
+        """
+        await self._open()
+        await self._collect("advertise")
+        self._roster = self._heard()
+        await self._send(self._hub.close_advertise())
+        await self._collect("share")
+        await self._send(self._hub.close_shares())
+        await self._collect("submit")
+        await self._send(self._hub.close_submissions())
+        await self._collect("confirm")
+        self._confirmed = self._heard()
+        await self._send(self._hub.close_confirmations())
+        await self._collect("unmask")
+        aggregate = await asyncio.to_thread(self._hub.finish)
+        return RoundSum(aggregate, self._lost())
+
+    def _lost(self) -> tuple[str, ...]:
+        finished = self._confirmed & self._membership.connected
+        return tuple(name for name in self._names if name in self._roster - finished)
+
+    def _heard(self) -> frozenset[str]:
+        return frozenset(self._names[number] for number in self._hub.heard)
+
+    async def _open(self) -> None:
+        plan = self._plan
+        message = RoundOpen(plan.task.name, plan.round_in_task, self._model_digest)
+        envelope = seal(self._identity, self._digest, plan.round, message)
+        self._journal.promise(plan.round, "open", hashlib.sha256(envelope.payload).digest())
+        body = encode(Packet(envelope, memoryview(plan.model)))
+        invited = self._membership.begin_round()
+        self._tell(
+            "round-opened",
+            task=plan.task.name,
+            round_in_task=plan.round_in_task,
+            invited=sorted(invited),
+        )
+        for name in sorted(invited):
+            await self._post(name, body)
+        for name in frozenset(self._names) - invited:
+            self._membership.leave(name, "it was not connected when the round was opened")
+
+    async def _send(self, mail: Mapping[int, Envelope]) -> None:
+        """Put each distinct message on record, then hand it to its receiver."""
+        bodies: dict[int, bytes] = {}
+        shared = len({id(envelope) for envelope in mail.values()}) == 1
+        for number, envelope in mail.items():
+            if id(envelope) not in bodies:
+                step = envelope.step if shared else f"{envelope.step}-{number}"
+                digest = hashlib.sha256(envelope.payload).digest()
+                self._journal.promise(envelope.round, step, digest)
+                bodies[id(envelope)] = encode(Packet(envelope))
+            await self._post(self._names[number], bodies[id(envelope)])
+
+    async def _post(self, name: str, body: bytes) -> None:
+        try:
+            await self._link.send(name, body)
+        except TransportError as error:
+            self._exclude(name, "send", str(error))
+
+    # Receiving
+
+    async def _collect(self, step: str) -> None:
+        """Take messages until everybody who can still answer has, or the deadline passes."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._deadline
+        self._tell("step", step=step, awaited=len(self._waiting(loop.time())))
+        while not (step == "unmask" and self._hub.can_finish):
+            now = loop.time()
+            waiting = self._waiting(now)
+            if not waiting:
+                return
+            if now >= end:
+                for name in sorted(waiting):
+                    self._exclude(name, step, f"silent for {self._deadline:g} seconds")
+                return
+            expiry = self._membership.next_expiry(waiting, now)
+            timeout = end - now if expiry is None else min(end - now, expiry + 0.01)
+            event = await self._mailbox.next(timeout)
+            if event is not None:
+                await self._take(event, loop.time())
+
+    def _waiting(self, now: float) -> frozenset[str]:
+        awaited = [self._names[number] for number in self._hub.awaited]
+        return self._membership.expected(awaited, now)
+
+    async def _take(self, event: ServerEvent, now: float) -> None:
+        match event:
+            case Message(peer=peer, body=body):
+                self._count_bytes(peer, body.nbytes)
+                await self._hear(peer, body)
+            case _:
+                note_connection(event, self._membership, now, self._tell)
+
+    async def _hear(self, peer: str, body: memoryview) -> None:
+        try:
+            packet = decode_packet(
+                body, party=peer, max_bytes=self._agreement.aggregation.max_message_bytes
+            )
+            if packet.envelope.sender != peer:
+                raise UnknownPartyError(
+                    peer, packet.envelope.step, "sends messages in the name of another party"
+                )
+            await self._dispatch(peer, packet)
+        except PeerError as error:
+            self._tell("refused", peer=error.party, step=error.step, reason=error.reason)
+            if not isinstance(error, _IGNORED):
+                self._exclude(peer, error.step, error.reason)
+
+    async def _dispatch(self, peer: str, packet: Packet) -> None:
+        envelope = packet.envelope
+        match envelope.step:
+            case "advertise":
+                self._hub.receive_advertise(envelope)
+            case "share":
+                self._hub.receive_shares(envelope)
+            case "submit":
+                await asyncio.to_thread(
+                    self._hub.receive_submission,
+                    envelope,
+                    packet.attachment,
+                    model=self._model_digest,
+                )
+            case "confirm":
+                self._hub.receive_confirmation(envelope)
+            case "unmask":
+                self._hub.receive_unmask(envelope)
+            case "withdraw":
+                self._withdrawn(peer, envelope)
+                return
+            case _:
+                raise UnexpectedMessageError(peer, envelope.step, "no message that a party sends")
+        self._tell("heard", peer=peer, step=envelope.step, bytes=packet.attachment.nbytes)
+
+    def _withdrawn(self, peer: str, envelope: Envelope) -> None:
+        message = open_signed(
+            envelope,
+            Withdrawal,
+            step="withdraw",
+            signer=self._agreement.verify_key(peer),
+            agreement=self._digest,
+            round_=self._plan.round,
+            max_bytes=self._agreement.aggregation.max_message_bytes,
+        )
+        self._exclude(peer, message.step, message.reason)
+
+    def _exclude(self, peer: str, step: str, reason: str) -> None:
+        if peer not in self._membership.left:
+            self._membership.leave(peer, reason)
+            self._tell("left-round", peer=peer, step=step, reason=reason)
+
+    def _tell(self, name: str, **detail: Detail) -> None:
+        self._report(Event(name, self._plan.round, detail))
+
+
+def note_connection(
+    event: Connected | Disconnected | Refused,
+    membership: Membership,
+    now: float,
+    tell: Callable[..., None],
+) -> None:
+    """Take note of who came and went."""
+    match event:
+        case Connected(peer=peer, resumed=resumed):
+            membership.came(peer, resumed=resumed)
+            tell("connected", peer=peer, resumed=resumed)
+        case Disconnected(peer=peer, reason=reason):
+            membership.went(peer, now)
+            tell("disconnected", peer=peer, reason=reason)
+        case Refused(peer=peer, error=error):
+            membership.leave(peer, str(error))
+            tell("refused", peer=peer, step="transport", reason=str(error))
