@@ -23,7 +23,7 @@ __all__ = ["FixedPoint", "pack", "packed_size", "unpack", "unpack_add", "word_bi
 MAX_GRID_UNITS: Final = 2**52
 """Integers up to here, and the halves between them, are exact in float64."""
 
-_CHUNK: Final = 16 * 1024
+_CHUNK: Final = 32 * 1024
 """Values handled at a time: temporaries stay in the level 2 cache."""
 _FRACTION_BITS: Final = 53
 
@@ -101,7 +101,10 @@ class FixedPoint:
         Raises:
             InputError: another shape or dtype, or a NaN or Inf.
             EncodingOverflowError: an absolute value above ``bound``.
+            MisuseError: an unknown rounding.
         """
+        if rounding not in ("nearest", "stochastic"):
+            raise MisuseError(f"rounding is nearest or stochastic, not {rounding!r}")
         self._check(values)
         seed = random(SEED_BYTES) if rounding == "stochastic" else None
         words = np.empty(values.size, word_type(self.word_bits))

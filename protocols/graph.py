@@ -259,8 +259,9 @@ def _log2_tails(
     marks = marked[:, np.newaxis]
     terms = _log2_binomial(marks, hits) + _log2_binomial(population - marks, drawn - hits)
     total = float(_log2_binomial(population, np.array([drawn]))[0])
-    tails = np.array([_log2_sum(row) for row in terms - total])
-    return np.minimum(tails, 0.0)
+    tails = np.array([_log2_sum(row) for row in terms - total], np.float64)
+    np.minimum(tails, 0.0, out=tails)
+    return tails
 
 
 def _log2_sum(terms: NDArray[np.float64]) -> float:

@@ -19,8 +19,8 @@ from protocols.prg import Words, word_type
 MIN_BITS: Final = 2
 MAX_BITS: Final = 64
 
-_CHUNK: Final = 16 * 1024
-"""Words handled at a time: temporaries stay in the level 2 cache. A multiple of ``_GROUP``."""
+_CHUNK: Final = 64 * 1024
+"""Words handled at a time, a multiple of ``_GROUP``: enough to hide the cost of numpy calls."""
 _GROUP: Final = 512
 
 
@@ -94,8 +94,11 @@ def unpack(wire: bytes | memoryview, bits: int, count: int) -> Words:
         InputError: another length, or padding that is not zero.
         MisuseError: ``bits`` or ``count`` out of range.
     """
+    view = memoryview(wire)
+    # Before allocating what the length does not bear out.
+    _check_wire(view, bits, count)
     words = np.zeros(count, word_type(word_bits_for(bits)))
-    unpack_add(words, memoryview(wire), bits)
+    unpack_add(words, view, bits)
     return words
 
 
@@ -114,6 +117,7 @@ def unpack_add(target: Words, wire: memoryview, bits: int) -> None:
     width = word_bits_for(bits)
     if target.dtype != word_type(width) or target.ndim != 1:
         raise MisuseError(f"{bits} bits are unpacked to a flat vector of {width}-bit words")
+    wire = wire.cast("B")
     _check_wire(wire, bits, target.size)
     if bits == width:
         np.add(target, np.frombuffer(wire, target.dtype), out=target)

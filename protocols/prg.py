@@ -27,12 +27,15 @@ Words: TypeAlias = NDArray[np.unsignedinteger[Any]]
 """A vector over Z_{2^w}, one dimension, of ``uint16``, ``uint32`` or ``uint64``."""
 
 Ranges: TypeAlias = Callable[[Callable[[int, int], None], int], None]
-"""Runs ``f(start, stop)`` over a partition of ``range(count)``, in any order or at once."""
+"""Runs ``f(start, stop)`` over a partition of ``range(count)``, in any order or at once.
+
+A range is never empty. It returns after the last ``f`` has."""
 
 SEED_BYTES: Final = 32
 BLOCK_BYTES: Final = 16
-CHUNK_BYTES: Final = 128 * 1024
-"""Keystream held at a time. It and the same span of the target fit a 1 MiB level 2 cache."""
+CHUNK_BYTES: Final = 256 * 1024
+"""Keystream held at a time: it and the same span of the target stay in a level 2 cache, and a call
+is long enough to hide its overhead and the handing over of the interpreter lock between threads."""
 
 _ZEROS: Final = memoryview(bytes(CHUNK_BYTES))
 _WORD_TYPES: Final = {bits: np.dtype(f"<u{bits // 8}") for bits in (16, 32, 64)}
@@ -47,11 +50,6 @@ def word_type(word_bits: int) -> np.dtype[np.unsignedinteger[Any]]:
     if word_bits not in _WORD_TYPES:
         raise MisuseError(f"words have 16, 32 or 64 bits, not {word_bits}")
     return _WORD_TYPES[word_bits]
-
-
-def serially(work: Callable[[int, int], None], count: int) -> None:
-    """Run ``work(0, count)`` at once in this thread: the default :data:`Ranges`."""
-    work(0, count)
 
 
 def expand(seed: bytes, count: int, word_bits: int, start: int = 0) -> Words:
@@ -95,8 +93,9 @@ def add_masks(target: Words, masks: Sequence[tuple[bytes, bool]], *, start: int 
         MisuseError: ``target`` is no contiguous word vector, or a seed has another length.
     """
     item = target.dtype.itemsize
-    if target.ndim != 1 or target.dtype != word_type(8 * item) or not target.flags.c_contiguous:
-        raise MisuseError("masks are added to a contiguous vector of uint16, uint32 or uint64")
+    flat = target.ndim == 1 and target.flags.c_contiguous and target.flags.writeable
+    if not flat or target.dtype not in _WORD_TYPES.values():
+        raise MisuseError("masks are added to a flat writable vector of uint16, uint32 or uint64")
     streams = [
         (_keystream(seed, start * item), np.add if added else np.subtract) for seed, added in masks
     ]
