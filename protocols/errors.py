@@ -147,6 +147,38 @@ class PolicyError(SecureFedError):
     """This party's own rules, or the agreement that it signed, forbid what was asked."""
 
 
+class PrivacyParameterError(SecureFedError):
+    """A noise, sampling or budget parameter that the proofs and the accountants do not cover.
+
+    Attributes:
+        parameter: its name, such as ``noise_multiplier``.
+    """
+
+    def __init__(self, parameter: str, problem: str) -> None:
+        super().__init__(f"{parameter}: {problem}")
+        self.parameter = parameter
+
+
+class BudgetExceededError(PolicyError):
+    """A release that would take a party past the privacy budget that it signed.
+
+    Nothing was charged, and nothing may be computed for the release.
+
+    Attributes:
+        party: whose budget it is.
+        epsilon: what would have been spent, at the budget's delta.
+        ceiling: the most that may be spent.
+    """
+
+    def __init__(self, party: str, *, epsilon: float, ceiling: float, delta: float) -> None:
+        super().__init__(
+            f"{party}: this release would bring epsilon to {epsilon:.4g} at delta {delta:g}, past "
+            f"the ceiling of {ceiling:g}; it is refused and nothing was computed. End the run, or "
+            "sign a new agreement with a larger budget or more noise"
+        )
+        self.party, self.epsilon, self.ceiling = party, epsilon, ceiling
+
+
 class JournalError(SecureFedError):
     """A promise already on record forbids this one, or the state cannot be written."""
 
