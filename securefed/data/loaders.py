@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import InputError
+from protocols.errors import InputError, MisuseError
 from securefed.data.table import Data, require_classes, require_features
 
 _ARRAYS: Final = ("features", "labels")
@@ -29,11 +30,11 @@ def load_party_data(path: Path, *, features: int | None = None, classes: int | N
     """
     try:
         # The handle is ours: numpy leaves the file open when it finds no zip archive in it.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            arrays = _read(path, archive)
+        with path.open("rb") as handle:
+            arrays = _read(path, np.load(handle, allow_pickle=False))
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror or 'not an npz'}") from error
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path.name} is no .npz file of plain arrays; write it with "
             "numpy.savez(path, features=..., labels=...)"
@@ -76,12 +77,12 @@ def load_breast_cancer() -> Data:
     """Return scikit-learn's breast cancer data: 569 rows, 30 features, label 1 = benign.
 
     Raises:
-        InputError: scikit-learn is not installed; names the extra.
+        MisuseError: scikit-learn is not installed; names the extra.
     """
     try:
         from sklearn.datasets import load_breast_cancer as load  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise InputError(
+        raise MisuseError(
             'the demonstration data needs scikit-learn; run pip install "securefed[demo]"'
         ) from error
     features, labels = load(return_X_y=True)

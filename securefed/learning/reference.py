@@ -17,7 +17,7 @@ from protocols.errors import MisuseError
 from protocols.prg import RandomBytes
 from securefed.data.table import Data, concatenate
 from securefed.learning.registry import Suggestion, build_task
-from securefed.learning.state import State
+from securefed.learning.state import State, require_like, state_from_bytes, state_to_bytes
 from securefed.learning.task import Task
 
 Sum = Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]]
@@ -83,10 +83,12 @@ def fit(
     Raises:
         MisuseError: no party, or no round.
         InputError: as the task.
+        WireError: the task returned a state of other arrays than its first one.
     """
     if not parts or rounds < 1:
         raise MisuseError("a fit needs at least one party and one round")
-    layout, state = task.layout(), task.initial_state()
+    layout, first = task.layout(), task.initial_state()
+    state = first
     generators = [np.random.default_rng([seed, party]) for party in range(len(parts))]
     history: list[dict[str, float]] = []
     done = False
@@ -97,7 +99,9 @@ def fit(
             for data, rng in zip(parts, generators, strict=True)
         ]
         step = task.combine(state, layout.unflatten(add(vectors)), number)
-        state, done = step.state, step.done
+        # Through bytes, as a federation sends it: a task cannot lean on what they do not keep.
+        state, done = state_from_bytes(state_to_bytes(step.state)), step.done
+        require_like(state, first)
         history.append(step.metrics)
     return Fit(state, len(history), done, tuple(history))
 

@@ -117,7 +117,7 @@ def suggest(kind: str, parameters: Mapping[str, Any], parties: int) -> Suggestio
     scale = 2.0 ** (bits - math.ceil(math.log2(numbers.bound)))
     if scale < numbers.min_scale:
         raise AgreementError(
-            f"tasks.{kind}.modulus_bits",
+            "modulus_bits",
             f"{numbers.modulus_bits} bits hold only {scale:g} grid units per unit and the task "
             f"needs {numbers.min_scale:g}",
             "lower max_rows or the clip bounds",

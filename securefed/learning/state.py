@@ -87,6 +87,8 @@ def state_to_bytes(state: Mapping[str, FloatArray]) -> bytes:
         if not _finite(array):
             raise InputError(f"{name} holds NaN or Inf; the model has diverged")
         kinds[name] = ("F64" if array.dtype == np.float64 else "F32", array.shape)
+    if sum(array.nbytes for array in state.values()) > MAX_STATE_BYTES:
+        raise InputError(f"the state has more than {MAX_STATE_BYTES} bytes; use a smaller model")
     header = _header(kinds)
     order = sorted(kinds, key=lambda name: (kinds[name][0] != "F64", name))
     body = [
@@ -138,12 +140,15 @@ def state_from_bytes(
 def _entries(header: bytes, sender: str, step: str) -> dict[str, _Entry]:
     try:
         entries = _HEADER.decode(header)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(sender, step, "the model header is not a safetensors header") from error
     if not 1 <= len(entries) <= MAX_TENSORS:
         raise WireError(sender, step, f"a model of {len(entries)} arrays, {MAX_TENSORS} allowed")
     if not all(_NAME.fullmatch(name) for name in entries):
         raise WireError(sender, step, "an array name of the model is not allowed")
+    sizes = [_DTYPES[each.dtype].itemsize * math.prod(each.shape) for each in entries.values()]
+    if sum(sizes) > MAX_STATE_BYTES:
+        raise WireError(sender, step, f"a model of more than {MAX_STATE_BYTES} bytes")
     # Offsets, order, padding and spelling are all fixed by what the header describes: comparing
     # with the header that we would write ourselves leaves one byte string per state.
     if _header({name: (entry.dtype, entry.shape) for name, entry in entries.items()}) != header:

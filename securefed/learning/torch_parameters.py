@@ -77,7 +77,6 @@ def build_torch_task(parameters: TorchParameters) -> Task:
 
 def limit_threads(count: int) -> None:
     """Let torch use ``count`` threads in this process, if it is loaded at all."""
-    if "torch" in sys.modules:
-        import torch  # noqa: PLC0415 - loaded already, and an extra
-
+    torch = sys.modules.get("torch")
+    if torch is not None:
         torch.set_num_threads(count)

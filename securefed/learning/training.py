@@ -90,7 +90,7 @@ def train(
         for rows in minibatches(len(labels), parameters.batch_size, parameters.local_steps, rng):
             batch = torch.from_numpy(rows)
             optimizer.zero_grad()
-            loss_of(module(features[batch]), labels[batch]).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+            torch.autograd.backward(loss_of(module(features[batch]), labels[batch]))
             if parameters.proximal > 0:
                 for weight, anchor in zip(weights, anchors, strict=True):
                     if weight.grad is not None:
