@@ -79,6 +79,7 @@ class Link:
         self._ending = ""
         self._aborted = False
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._ahead: asyncio.Task[bytes | None] | None = None
         self.finished = asyncio.Event()
         self.heard: Goodbye | None = None
 
@@ -114,9 +115,10 @@ class Link:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
                 await self._part(reader, writer)
         finally:
-            reader.cancel()
-            writer.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            tasks = [task for task in (reader, writer, self._ahead) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._moved()
         for task in self._tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -140,21 +142,28 @@ class Link:
         await asyncio.wait((rest,), timeout=self._limits.goodbye_seconds)
 
     async def _read(self) -> None:
-        while (raw := await self._stream.read()) is not None:
-            frame = decode(self._peer, raw)
-            match frame:
-                case Chunk():
-                    if (body := self._inbox.accept(frame)) is not None:
-                        self._deliver(body)
-                case Ack():
-                    self._outbox.acknowledge(frame.taken)
-                    self._moved()
-                    self.wake()
-                case Goodbye():
-                    self.heard = frame
-                    return
-                case Hello():
-                    raise UnexpectedMessageError(self._peer, "stream", "a second hello")
+        # One frame is read ahead: the connection moves on while a large body goes to the spool.
+        self._ahead = asyncio.create_task(self._stream.read())
+        while (raw := await self._ahead) is not None:
+            self._ahead = asyncio.create_task(self._stream.read())
+            await asyncio.sleep(0)
+            self._handle(decode(self._peer, raw))
+            if self.heard is not None:
+                return
+
+    def _handle(self, frame: Frame) -> None:
+        match frame:
+            case Chunk():
+                if (body := self._inbox.accept(frame)) is not None:
+                    self._deliver(body)
+            case Ack():
+                self._outbox.acknowledge(frame.taken)
+                self._moved()
+                self.wake()
+            case Goodbye():
+                self.heard = frame
+            case Hello():
+                raise UnexpectedMessageError(self._peer, "stream", "a second hello")
 
     async def _write(self) -> None:
         while True:
