@@ -1,9 +1,16 @@
-"""What an honest party refuses. One function per message of the coordinator, no state."""
+"""What an honest party refuses. One function per message of the coordinator, no state.
+
+What costs little is checked first: who is listed before whether they signed. An honest coordinator
+passes on only what it has checked itself, so whatever is wrong inside one of its messages is laid
+at its door.
+"""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final, TypeVar
 
 from protocols.errors import (
     CohortTooSmallError,
@@ -14,7 +21,9 @@ from protocols.errors import (
     RosterError,
     SurvivorSetError,
 )
+from protocols.identity import Envelope
 from protocols.masking.context import RoundContext
+from protocols.masking.ephemeral import is_sound
 from protocols.masking.messages import (
     Advertise,
     Confirmation,
@@ -24,64 +33,90 @@ from protocols.masking.messages import (
     Submission,
     Survivors,
 )
-from protocols.masking.party_states import Submitted
+from protocols.masking.party_states import Dealt, Submitted
+
+M = TypeVar("M")
+
+SHOWN: Final = 8
+"""Names in an error, so that it stays one line in a large federation."""
 
 
-def _strictly_rising(numbers: tuple[int, ...]) -> bool:
+def _strictly_rising(numbers: Sequence[int]) -> bool:
     return all(a < b for a, b in pairwise(numbers))
+
+
+def _senders(context: RoundContext, envelopes: Sequence[Envelope], step: str) -> tuple[int, ...]:
+    try:
+        return tuple(context.party(envelope.sender, step) for envelope in envelopes)
+    except PeerError as error:
+        raise _passed_on(context, step, error) from error
+
+
+def _open_all(
+    context: RoundContext, envelopes: Sequence[Envelope], kind: type[M], step: str
+) -> list[M]:
+    try:
+        return [context.open_from_party(envelope, kind)[1] for envelope in envelopes]
+    except PeerError as error:
+        raise _passed_on(context, step, error) from error
+
+
+def _passed_on(context: RoundContext, step: str, error: PeerError) -> PeerError:
+    reason = f"passed on what {error.party} did not say in this round: {error.reason}"
+    return type(error)(context.coordinator.name, step, reason)
 
 
 def check_roster(
     context: RoundContext, message: Roster, own: int, advertised: Advertise
 ) -> dict[int, Advertise]:
-    """Check a roster against the agreement; return the advertised keys by party number.
+    """Check a roster against the agreement; return the advertised keys by party number, in order.
 
     Raises:
-        RosterError: too small, unordered or duplicate, a key used twice, or not our own keys.
-        SignatureError: an entry that its party did not sign.
+        RosterError: too small, unordered or duplicate, a key unsound or used twice, or not our own
+            keys.
+        SignatureError: an entry that its party did not sign; other refusals of an entry likewise.
     """
     name = context.coordinator.name
-    opened = [context.open_from_party(one, Advertise) for one in message.advertisements]
-    numbers = tuple(number for number, _ in opened)
+    numbers = _senders(context, message.advertisements, "roster")
     if not _strictly_rising(numbers):
         raise RosterError(name, "roster", "lists a party twice or out of order")
     if len(numbers) < context.min_roster:
         raise RosterError(
             name, "roster", f"has {len(numbers)} parties, at least {context.min_roster} are agreed"
         )
-    roster = dict(opened)
-    if own not in roster:
+    if own not in numbers:
         raise RosterError(name, "roster", "leaves us out")
+    opened = _open_all(context, message.advertisements, Advertise, "roster")
+    roster = dict(zip(numbers, opened, strict=True))
     if roster[own] != advertised:
         raise RosterError(name, "roster", "holds other keys for us than we advertised")
-    keys = [key for one in roster.values() for key in (one.channel_key, one.mask_key)]
-    if len(set(keys)) != len(keys):
-        raise RosterError(name, "roster", "one ephemeral key appears twice")
+    keys = [key for one in opened for key in (one.channel_key, one.mask_key)]
+    if len(set(keys)) != len(keys) or not all(map(is_sound, keys)):
+        raise RosterError(name, "roster", "one ephemeral key is unsound or appears twice")
     return roster
 
 
 def check_delivery(
-    context: RoundContext,
-    message: Delivery,
-    own: int,
-    roster_digest: bytes,
-    neighbours: tuple[int, ...],
-    roster: frozenset[int],
+    context: RoundContext, message: Delivery, own: int, state: Dealt
 ) -> tuple[int, ...]:
     """Check a delivery; return the parties with which ours masks, in order.
+
+    In a drawn graph nobody can tell whether a share that was dealt to us is withheld. That spoils
+    the sum and harms nobody: our own neighbours, which alone the privacy of our update rests on,
+    are masked with whatever is delivered.
 
     Raises:
         EquivocationError: it belongs to another roster.
         RosterError: sharers outside the roster, without us, too few; or shares from elsewhere.
     """
-    name = context.coordinator.name
-    if not hmac.compare_digest(message.roster, roster_digest):
+    name, roster = context.coordinator.name, state.roster
+    if not hmac.compare_digest(message.roster, state.roster_digest):
         raise EquivocationError(name, "deliver", "belongs to another roster than we were shown")
     sharers = frozenset(message.sharers)
     dealers = tuple(share.dealer for share in message.delivered)
     if not _strictly_rising(message.sharers) or not _strictly_rising(dealers):
         raise RosterError(name, "deliver", "lists a party twice or out of order")
-    if not sharers <= roster or own not in sharers:
+    if not roster.keys() >= sharers or own not in sharers:
         raise RosterError(name, "deliver", "the sharers are not members of the roster with us")
     if len(sharers) < context.min_roster:
         raise RosterError(
@@ -89,8 +124,8 @@ def check_delivery(
         )
     if not sharers.issuperset(dealers) or own in dealers:
         raise RosterError(name, "deliver", "a share comes from outside the sharers")
-    chosen = sharers.intersection(neighbours)
-    if len(neighbours) == len(roster) - 1 and chosen != frozenset(dealers):
+    chosen = sharers.intersection(state.neighbours)
+    if len(state.neighbours) == len(roster) - 1 and chosen != frozenset(dealers):
         raise RosterError(name, "deliver", "withholds a share that was dealt to us")
     return tuple(sorted(chosen.union(dealers)))
 
@@ -105,10 +140,10 @@ def check_survivors(
         CohortTooSmallError: fewer than the agreed minimum.
         EquivocationError: survivors saw another roster or share set, or our submission differs.
         ModelMismatchError: survivors trained on different models.
+        SignatureError: a submission that its party did not sign; other refusals of one likewise.
     """
     name = context.coordinator.name
-    opened = [context.open_from_party(one, Submission) for one in message.submissions]
-    numbers = tuple(number for number, _ in opened)
+    numbers = _senders(context, message.submissions, "survivors")
     if not _strictly_rising(numbers) or not _strictly_rising(message.dropouts):
         raise SurvivorSetError(name, "survivors", "lists a party twice or out of order")
     if set(numbers) & set(message.dropouts):
@@ -123,10 +158,11 @@ def check_survivors(
             "survivors",
             f"{len(numbers)} survivors, at least {context.min_survivors} are agreed",
         )
-    for (number, submission), envelope in zip(opened, message.submissions, strict=True):
+    if message.submissions[numbers.index(own)].payload != state.submission:
+        raise EquivocationError(name, "survivors", "shows another submission as ours")
+    opened = _open_all(context, message.submissions, Submission, "survivors")
+    for number, submission in zip(numbers, opened, strict=True):
         _check_submission(context, submission, state, context.parties[number].name)
-        if number == own and envelope.payload != state.submission:
-            raise EquivocationError(name, "survivors", "shows another submission as ours")
     return numbers
 
 
@@ -143,7 +179,7 @@ def _check_submission(
             name, "survivors", f"{party} trained on another global model than we"
         )
     if submission.count != context.count:
-        raise SurvivorSetError(party, "submit", "submitted a vector of another length")
+        raise SurvivorSetError(name, "survivors", f"{party} submitted a vector of another length")
 
 
 def check_confirmations(
@@ -152,32 +188,36 @@ def check_confirmations(
     """Check that a quorum of survivors signed the set with this digest.
 
     A single party that signs another set cannot stop the others: only the quorum decides, and two
-    quorums cannot exist for two sets while 2 quorum > parties + colluders.
+    quorums cannot exist for two sets while 2 quorum > parties + colluders. Of several confirmations
+    of one party the first alone is looked at.
 
     Raises:
         EquivocationError: no quorum, and survivors validly signed another set: two are about.
         QuorumError: fewer valid confirmations than the quorum.
     """
     name = context.coordinator.name
-    signers: set[int] = set()
-    others: list[str] = []
+    members = {context.parties[number].name for number in survivors}
+    first: dict[str, Envelope] = {}
     for envelope in message.confirmations:
+        first.setdefault(envelope.sender, envelope)
+    signers = 0
+    others: list[str] = []
+    for sender, envelope in first.items():
         try:
-            signer, confirmation = context.open_from_party(envelope, Confirmation)
+            _, confirmation = context.open_from_party(envelope, Confirmation)
         except PeerError:
             continue  # an invalid one does not count
         if not hmac.compare_digest(confirmation.survivors, digest):
-            others.append(envelope.sender)
-        elif signer in survivors:
-            signers.add(signer)
-    if len(signers) >= context.quorum:
-        return
+            others.append(sender)
+        elif sender in members:
+            signers += 1
+        if signers == context.quorum:
+            return
     if others:
-        raise EquivocationError(
-            name, "confirmations", f"{', '.join(sorted(set(others)))} signed another survivor set"
-        )
+        shown = ", ".join(sorted(others)[:SHOWN]) + (", …" if len(others) > SHOWN else "")
+        raise EquivocationError(name, "confirmations", f"{shown} signed another survivor set")
     raise QuorumError(
         name,
         "confirmations",
-        f"{len(signers)} valid confirmations, the quorum is {context.quorum}",
+        f"{signers} valid confirmations, the quorum is {context.quorum}",
     )

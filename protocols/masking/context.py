@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from protocols.encoding import word_bits_for
-from protocols.errors import MisuseError, UnknownPartyError
-from protocols.identity import Envelope, Identity, VerifyKey
-from protocols.masking.messages import STEP_OF
+from protocols.errors import MisuseError, SignatureError, UnknownPartyError
+from protocols.identity import DIGEST_BYTES, Envelope, Identity, VerifyKey
+from protocols.masking.messages import MAX_PARTIES, STEP_OF
 from protocols.prg import word_type
 from protocols.signed import open_signed
 from protocols.wire import encode
@@ -27,7 +27,10 @@ LABEL_SURVIVORS: Final = b"securefed survivors v1"
 
 @dataclass(frozen=True, slots=True)
 class RoundContext:
-    """The public facts of one round; all but ``round`` come from the signed agreement.
+    """The public facts of one round; all but ``round`` and ``purpose`` come from the agreement.
+
+    Every digest of the round binds all of them, so that parties who differ in a single one never
+    confirm one survivor set.
 
     Attributes:
         agreement: digest of the agreement, 32 bytes.
@@ -42,6 +45,8 @@ class RoundContext:
         modulus_bits: the sum lives in Z_{2^modulus_bits}.
         count: values in the summed vector.
         max_message_bytes: longest message that is read.
+        purpose: canonical bytes of what is computed, such as the task and its round. A coordinator
+            that has one party compute something else than the others gets no sum.
     """
 
     agreement: bytes
@@ -56,28 +61,46 @@ class RoundContext:
     modulus_bits: int
     count: int
     max_message_bytes: int
+    purpose: bytes = b""
+    _numbers: dict[str, int] = field(init=False, repr=False, compare=False)
+    _bound: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises: MisuseError, for values that no validated agreement yields."""
+        n = len(self.parties)
+        if len(self.agreement) != DIGEST_BYTES or n > MAX_PARTIES:
+            raise MisuseError(f"a digest has {DIGEST_BYTES} bytes, a round {MAX_PARTIES} parties")
         if self.round < 1 or self.count < 1 or self.threshold < 1:
             raise MisuseError("round, count and threshold are at least 1")
-        if not self.threshold < len(self.parties) or self.quorum > len(self.parties):
-            raise MisuseError("threshold < parties and quorum <= parties must hold")
+        if not self.threshold < n or not n < 2 * self.quorum <= 2 * n:
+            raise MisuseError("threshold < parties and parties / 2 < quorum <= parties must hold")
+        if self.degree is not None and not self.threshold <= self.degree:
+            raise MisuseError("fewer neighbours than the threshold could never open a secret")
+        numbers = {key.name: number for number, key in enumerate(self.parties)}
+        if len(numbers) < n or self.coordinator.name in numbers:
+            raise MisuseError("two members of the round have one name")
+        numeric = (
+            self.round, n, self.threshold, self.quorum, self.min_cohort, self.max_dropouts,
+            self.degree or 0, self.modulus_bits, self.count,
+        )  # fmt: skip
+        facts = (self.agreement, struct.pack(f">{len(numeric)}Q", *numeric), self.purpose)
+        object.__setattr__(self, "_numbers", numbers)
+        object.__setattr__(self, "_bound", b"".join(map(_prefixed, facts)))
 
     @property
     def min_roster(self) -> int:
         """Fewest parties with which a round may begin or go on."""
-        return max(
-            self.min_cohort,
-            self.quorum,
-            self.threshold + 1,
-            len(self.parties) - self.max_dropouts,
-        )
+        return max(self.min_survivors, len(self.parties) - self.max_dropouts)
 
     @property
     def min_survivors(self) -> int:
         """Fewest survivors that an honest party confirms."""
         return max(self.min_cohort, self.quorum, self.threshold + 1)
+
+    @property
+    def max_colluders(self) -> int:
+        """Most colluders c with 2 quorum > n + c: among more parties, one is honest."""
+        return 2 * self.quorum - len(self.parties) - 1
 
     @property
     def word(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -90,10 +113,10 @@ class RoundContext:
         Raises:
             UnknownPartyError: the agreement names no such party.
         """
-        for number, key in enumerate(self.parties):
-            if key.name == name:
-                return number
-        raise UnknownPartyError(name, step, "not a party of this agreement")
+        number = self._numbers.get(name)
+        if number is None:
+            raise UnknownPartyError(name, step, "not a party of this agreement")
+        return number
 
     def seal(self, identity: Identity, message: M) -> Envelope:
         """Sign one message of this round as ``identity``."""
@@ -114,10 +137,14 @@ class RoundContext:
             UnexpectedMessageError: another step than the one of ``kind``.
             SignatureError: not signed by ``signer``.
         """
+        step = STEP_OF[kind]  # type: ignore[index]  # callers pass step messages only
+        if envelope.sender != signer.name:
+            # Before anything else, so that no error names whom the envelope merely claims to be of.
+            raise SignatureError(signer.name, step, f"signed as {envelope.sender!r}")
         return open_signed(
             envelope,
             kind,
-            step=STEP_OF[kind],  # type: ignore[index]  # callers pass step messages only
+            step=step,
             signer=signer,
             agreement=self.agreement,
             round_=self.round,
@@ -134,12 +161,10 @@ class RoundContext:
         return sender, self.open(envelope, kind, self.parties[sender])
 
     def digest(self, label: bytes, *parts: bytes) -> bytes:
-        """SHA-256 over a label, the agreement, the round and length-prefixed parts."""
-        state = hashlib.sha256()
-        for part in (label, self.agreement, struct.pack(">Q", self.round), *parts):
-            state.update(struct.pack(">Q", len(part)))
-            state.update(part)
-        return state.digest()
+        """SHA-256 over a label, the facts of the round and parts, each with its length."""
+        return hashlib.sha256(
+            b"".join((_prefixed(label), self._bound, *map(_prefixed, parts)))
+        ).digest()
 
     def roster_digest(self, advertisements: Sequence[Envelope]) -> bytes:
         """Digest of the whole roster: who advertised which keys, in order of party number."""
@@ -155,6 +180,10 @@ class RoundContext:
         """Digest of the survivor set with every submission in it."""
         gone = b"".join(struct.pack(">I", u) for u in dropouts)
         return self.digest(LABEL_SURVIVORS, sharers, gone, *(_identify(one) for one in submissions))
+
+
+def _prefixed(part: bytes) -> bytes:
+    return len(part).to_bytes(8, "big") + part
 
 
 def _identify(envelope: Envelope) -> bytes:

@@ -15,16 +15,22 @@ from protocols.encoding import unpack_add
 from protocols.errors import (
     BelowThresholdError,
     DuplicateError,
+    InputError,
     MisuseError,
     OutOfOrderError,
-    ShareError,
+    SecureFedError,
     SubmissionError,
     UnexpectedMessageError,
     UnknownPartyError,
 )
 from protocols.identity import Envelope, Identity
 from protocols.masking.context import RoundContext
-from protocols.masking.coordinator_checks import check_dealing, check_unmask, check_vector
+from protocols.masking.coordinator_checks import (
+    check_advertise,
+    check_dealing,
+    check_unmask,
+    check_vector,
+)
 from protocols.masking.coordinator_states import (
     Advertising,
     Aggregate,
@@ -34,6 +40,8 @@ from protocols.masking.coordinator_states import (
     State,
     Submitting,
     Unmasking,
+    announce,
+    deliveries,
     heard,
     members,
 )
@@ -41,15 +49,12 @@ from protocols.masking.messages import (
     Advertise,
     Confirmation,
     Confirmations,
-    DeliveredShare,
-    Delivery,
     Roster,
     Shares,
     Submission,
-    Survivors,
     Unmask,
 )
-from protocols.masking.unmasking import AddMasks, remove_masks
+from protocols.masking.unmasking import AddMasks, check_enough, lacking, remove_masks
 from protocols.prg import add_masks
 
 S = TypeVar("S")
@@ -104,6 +109,8 @@ class MaskingCoordinator:
     def receive_advertise(self, envelope: Envelope) -> int:
         """Take one party's keys; return its number. Raises a PeerError that names it."""
         state, party, message = self._take(Advertising, envelope, Advertise)
+        check_advertise(message, envelope.sender, state.keys)
+        state.keys.update((message.channel_key, message.mask_key))
         state.received[party] = (envelope, message)
         return party
 
@@ -127,10 +134,7 @@ class MaskingCoordinator:
     def receive_shares(self, envelope: Envelope) -> int:
         """Take one dealer's sealed shares; return its number. Raises a PeerError that names it."""
         state, party, message = self._take(Sharing, envelope, Shares)
-        dealing = check_dealing(
-            self._context, message, party, state.roster_digest, frozenset(state.roster)
-        )
-        state.received[party] = dealing
+        state.received[party] = check_dealing(self._context, message, party, state)
         return party
 
     def close_shares(self) -> dict[int, Envelope]:
@@ -143,29 +147,17 @@ class MaskingCoordinator:
         context = self._context
         self._need("share", len(state.received), context.min_roster)
         sharers = tuple(sorted(state.received))
-        inbox: dict[int, list[DeliveredShare]] = {number: [] for number in sharers}
-        for dealer in sharers:
-            for holder, dealt in state.received[dealer].to.items():
-                if holder in inbox:
-                    inbox[holder].append(
-                        DeliveredShare(
-                            dealer, dealt.sealed, dealt.seed_commitment, dealt.key_commitment
-                        )
-                    )
-        total = np.zeros(context.count, dtype=context.word)
         self._state = Submitting(
             state.roster,
             state.roster_digest,
             state.received,
             sharers,
             context.sharers_digest(state.roster_digest, sharers),
-            total,
+            np.zeros(context.count, dtype=context.word),
         )
         return {
-            number: context.seal(
-                self._identity, Delivery(state.roster_digest, sharers, tuple(inbox[number]))
-            )
-            for number in sharers
+            delivery.holder: context.seal(self._identity, delivery)
+            for delivery in deliveries(state.roster_digest, state.received)
         }
 
     # Step 3
@@ -187,7 +179,11 @@ class MaskingCoordinator:
         state, party, message = self._take(Submitting, envelope, Submission)
         context = self._context
         check_vector(context, message, vector, state, model, envelope.sender)
-        unpack_add(state.total, memoryview(vector), context.modulus_bits)
+        try:
+            unpack_add(state.total, memoryview(vector), context.modulus_bits)
+        except InputError as error:  # raised before anything is added
+            reason = "the vector has bits set after its last word"
+            raise SubmissionError(envelope.sender, "submit", reason) from error
         state.received[party] = (envelope, message)
         return party
 
@@ -200,22 +196,9 @@ class MaskingCoordinator:
         state = self._require(Submitting)
         context = self._context
         self._need("submit", len(state.received), context.min_survivors)
-        survivors = tuple(sorted(state.received))
-        dropouts = tuple(u for u in state.sharers if u not in state.received)
-        submissions = tuple(state.received[number][0] for number in survivors)
-        digest = context.survivors_digest(state.sharers_digest, submissions, dropouts)
-        self._state = Confirming(
-            state.roster,
-            state.roster_digest,
-            state.shares,
-            survivors,
-            dropouts,
-            digest,
-            state.received[survivors[0]][1].model,
-            state.total,
-        )
-        envelope = context.seal(self._identity, Survivors(submissions, dropouts))
-        return dict.fromkeys(survivors, envelope)
+        self._state, message = announce(context, state)
+        envelope = context.seal(self._identity, message)
+        return dict.fromkeys(self._state.survivors, envelope)
 
     # Step 4
 
@@ -261,28 +244,26 @@ class MaskingCoordinator:
     @property
     def can_finish(self) -> bool:
         """Whether every secret that is needed has enough shares."""
-        if not isinstance(self._state, Unmasking):
-            return False
-        confirming = self._state.confirming
-        return all(
-            len(self._state.opened.get(dealer, {})) >= self._context.threshold
-            for dealer in (*confirming.survivors, *confirming.dropouts)
-        )
+        state = self._state
+        return isinstance(state, Unmasking) and next(lacking(self._context, state), None) is None
 
     def finish(self) -> Aggregate:
         """Reconstruct the secrets, remove every mask from the running sum, return the sum.
 
+        Whatever goes wrong ends the round: half of the masks may be gone from the running sum.
+
         Raises:
-            BelowThresholdError: too few shares for some party's secret.
-            ShareError: a dealer's shares do not open its own commitment; it is named.
+            BelowThresholdError: too few parties answered.
+            ShareError: a dealer's shares do not open its own commitment, or too few of its holders
+                could open theirs; it is named.
         """
         state = self._require(Unmasking)
         confirming, context = state.confirming, self._context
-        for dealer in (*confirming.survivors, *confirming.dropouts):
-            self._need("unmask", len(state.opened.get(dealer, {})), context.threshold)
+        self._state = Closed("the masks could not be removed")
         try:
+            check_enough(context, state)
             remove_masks(context, state, self._add)
-        except ShareError as error:
+        except SecureFedError as error:
             self.abort(str(error))
             raise
         total = confirming.total

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from protocols.identity import Envelope
-from protocols.masking.messages import Advertise, DealtShare, OpenedShare, Submission
+from protocols.masking.context import RoundContext
+from protocols.masking.messages import (
+    Advertise,
+    DealtShare,
+    DeliveredShare,
+    Delivery,
+    OpenedShare,
+    Submission,
+    Survivors,
+)
 from protocols.prg import Words
 
 
@@ -14,6 +24,7 @@ class Advertising:
     """Step 1: signed keys by party."""
 
     received: dict[int, tuple[Envelope, Advertise]] = field(default_factory=dict, repr=False)
+    keys: set[bytes] = field(default_factory=set, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,40 @@ class Closed:
 
 
 State = Advertising | Sharing | Submitting | Confirming | Unmasking | Closed
+
+
+def deliveries(roster_digest: bytes, shares: dict[int, Dealing]) -> Iterator[Delivery]:
+    """Sort the dealt shares by holder; one :class:`Delivery` for each dealer, in order."""
+    sharers = tuple(sorted(shares))
+    inbox: dict[int, list[DeliveredShare]] = {number: [] for number in sharers}
+    for dealer in sharers:
+        for holder, dealt in shares[dealer].to.items():
+            if holder in inbox:
+                inbox[holder].append(
+                    DeliveredShare(
+                        dealer, dealt.sealed, dealt.seed_commitment, dealt.key_commitment
+                    )
+                )
+    for number in sharers:
+        yield Delivery(number, roster_digest, sharers, tuple(inbox[number]))
+
+
+def announce(context: RoundContext, state: Submitting) -> tuple[Confirming, Survivors]:
+    """Freeze the survivor set; return the next state and the message that announces it."""
+    survivors = tuple(sorted(state.received))
+    dropouts = tuple(number for number in state.sharers if number not in state.received)
+    submissions = tuple(state.received[number][0] for number in survivors)
+    confirming = Confirming(
+        state.roster,
+        state.roster_digest,
+        state.shares,
+        survivors,
+        dropouts,
+        context.survivors_digest(state.sharers_digest, submissions, dropouts),
+        state.received[survivors[0]][1].model,
+        state.total,
+    )
+    return confirming, Survivors(submissions, dropouts)
 
 
 def heard(state: State) -> frozenset[int]:

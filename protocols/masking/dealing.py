@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from protocols.errors import ShareError
 from protocols.masking.context import RoundContext
+from protocols.masking.ephemeral import EphemeralKey
 from protocols.masking.messages import SALT_BYTES, DealtShare, DeliveredShare, OpenedShare
 from protocols.masking.sealing import (
     LABEL_KEY_SHARE,
@@ -17,15 +18,15 @@ from protocols.masking.sealing import (
     share_commitment,
 )
 from protocols.prg import RandomBytes
-from protocols.secret_sharing import split
+from protocols.secret_sharing import element, split
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """A dealer's secrets of one round, 32 bytes each."""
+    """A dealer's secrets of one round: two keys and the self-mask seed of 32 bytes."""
 
-    channel_private: bytes = field(repr=False)
-    mask_private: bytes = field(repr=False)
+    channel: EphemeralKey = field(repr=False)
+    mask: EphemeralKey = field(repr=False)
     seed: bytes = field(repr=False)
 
 
@@ -46,12 +47,9 @@ def deal(
         holders: channel public key of each holder, by number, in order.
         secrets: what is shared, and the dealer's channel key.
         random: source of coefficients and salts.
-
-    Raises:
-        RosterError: a holder's key is a low-order point.
     """
     seed_shares, key_shares = split(
-        [secrets.seed, secrets.mask_private],
+        [secrets.seed, secrets.mask.private],
         threshold=context.threshold,
         points=[holder + 1 for holder in holders],
         random=random,
@@ -68,9 +66,7 @@ def deal(
             share_commitment(context, LABEL_SEED_SHARE, own, holder, pair.seed),
             share_commitment(context, LABEL_KEY_SHARE, own, holder, pair.key),
         )
-        channel = Channel(
-            context, roster, secrets.channel_private, public, own, holder, peer=holder
-        )
+        channel = Channel(context, roster, secrets.channel, public, own, holder, peer=holder)
         dealt.append(DealtShare(holder, channel.seal(pair, commitments), *commitments))
     return tuple(dealt)
 
@@ -79,25 +75,25 @@ def take(
     context: RoundContext,
     roster: bytes,
     own: int,
-    channel_private: bytes,
+    key: EphemeralKey,
     dealer_key: bytes,
     share: DeliveredShare,
 ) -> SharePair:
     """Open what one dealer sealed for us and check it against the dealer's commitments.
 
     Raises:
-        ShareError: it does not open, or is not what the dealer committed to; names the dealer.
+        ShareError: it does not open, is not what the dealer committed to, or is no element of the
+            field, with which nobody could recover anything; names the dealer.
     """
     commitments = (share.seed_commitment, share.key_commitment)
-    channel = Channel(
-        context, roster, channel_private, dealer_key, share.dealer, own, peer=share.dealer
-    )
+    channel = Channel(context, roster, key, dealer_key, share.dealer, own, peer=share.dealer)
     pair = channel.open(share.sealed, commitments)
+    name = context.parties[share.dealer].name
     for label, opened, commitment in (
         (LABEL_SEED_SHARE, pair.seed, share.seed_commitment),
         (LABEL_KEY_SHARE, pair.key, share.key_commitment),
     ):
         if not opens(context, label, share.dealer, own, opened, commitment):
-            name = context.parties[share.dealer].name
             raise ShareError(name, "share", "the share is not the one it committed to")
+        element(opened.share, name)
     return pair

@@ -72,8 +72,9 @@ class DeliveredShare(msgspec.Struct, frozen=True, array_like=True, forbid_unknow
 
 
 class Delivery(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Step 2, coordinator to party: who dealt shares, and those dealt to this party."""
+    """Step 2, coordinator to ``holder``: who dealt shares, and those dealt to this party."""
 
+    holder: PartyIndex
     roster: Digest
     sharers: Parties
     delivered: Annotated[tuple[DeliveredShare, ...], msgspec.Meta(max_length=MAX_PARTIES)]

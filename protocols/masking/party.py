@@ -1,31 +1,27 @@
 """The party's side of one masking round (Bonawitz et al. 2017, figure 4; Bell et al. 2020).
 
-Sans-IO: the caller passes envelopes in and sends those that come out. A refusal raises a named
-error; one that shows a dishonest coordinator also makes the party withdraw, after which it answers
-nothing more in this round and holds no secret of it.
+Sans-IO: the caller passes envelopes in and sends those that come out. What is refused raises a
+named error. A message that the coordinator did not sign for us, or that came too early or twice,
+changes nothing; one that shows a dishonest coordinator makes the party withdraw, after which it
+answers nothing more in this round and holds no secret of it. So does any failure inside a step.
+
+Not for several threads at once, but :meth:`MaskingParty.withdraw` may be called at any time: a step
+that is computed meanwhile then raises and its outcome is dropped.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
-from protocols.encoding import pack
-from protocols.errors import (
-    DuplicateError,
-    InputError,
-    OutOfOrderError,
-    PeerError,
-    ShareError,
-    UnexpectedMessageError,
-)
+from protocols.errors import MisuseError, ShareError, UnexpectedMessageError
 from protocols.graph import draw_neighbours
-from protocols.identity import Envelope, Identity
+from protocols.identity import DIGEST_BYTES, Envelope, Identity
 from protocols.masking import checks
+from protocols.masking.blinding import blind, check_values
 from protocols.masking.context import RoundContext
 from protocols.masking.dealing import Secrets, deal, take
+from protocols.masking.ephemeral import PRIVATE_BYTES, EphemeralKey
 from protocols.masking.messages import (
     Advertise,
     Confirmation,
@@ -38,27 +34,19 @@ from protocols.masking.messages import (
     Unmask,
 )
 from protocols.masking.party_states import (
-    ORDER,
     Advertised,
     Confirmed,
     Dealt,
     Finished,
     Fresh,
     Ready,
-    State,
     Submitted,
-    Withdrawn,
 )
-from protocols.masking.sealing import (
-    SharePair,
-    pairwise_seed,
-    public_bytes,
-    seed_digest,
-    self_seed,
-)
-from protocols.prg import RandomBytes, Words, add_masks
+from protocols.masking.sealing import SharePair, seed_digest
+from protocols.masking.turns import Turns
+from protocols.prg import SEED_BYTES, RandomBytes, Words
 
-S = TypeVar("S")
+M = TypeVar("M")
 
 
 class MaskingParty:
@@ -74,10 +62,13 @@ class MaskingParty:
 
         Raises:
             UnknownPartyError: the agreement does not name us.
+            MisuseError: the agreement has another key under our name.
         """
         self._context, self._identity, self._random = context, identity, random
         self.number = context.party(identity.name, "advertise")
-        self._state: State = Fresh()
+        if context.parties[self.number].raw != identity.public.raw:
+            raise MisuseError(f"the key of {identity.name} is not the one in the agreement")
+        self._turns = Turns()
 
     def __repr__(self) -> str:
         return f"MaskingParty({self._identity.name!r}, {self.state})"
@@ -85,11 +76,11 @@ class MaskingParty:
     @property
     def state(self) -> str:
         """Name of the current state, for logs."""
-        return type(self._state).__name__
+        return self._turns.name
 
     def withdraw(self, reason: str) -> None:
         """Leave the round for good and forget its secrets."""
-        self._state = Withdrawn(reason)
+        self._turns.withdraw(reason)
 
     # Step 1
 
@@ -99,11 +90,13 @@ class MaskingParty:
         Raises:
             OutOfOrderError: already done.
         """
-        self._require(Fresh)
-        channel, mask = self._random(32), self._random(32)
-        advertised = Advertise(public_bytes(channel), public_bytes(mask))
-        self._state = Advertised(channel, mask, advertised)
-        return self._context.seal(self._identity, advertised)
+        self._turns.require(Fresh)
+        with self._turns.taking("advertise") as turn:
+            channel = EphemeralKey(self._random(PRIVATE_BYTES))
+            mask = EphemeralKey(self._random(PRIVATE_BYTES))
+            advertised = Advertise(channel.public, mask.public)
+            turn.next = Advertised(channel, mask, advertised)
+            return self._context.seal(self._identity, advertised)
 
     # Step 2
 
@@ -118,27 +111,24 @@ class MaskingParty:
             SignatureError: an advertisement that its party did not sign.
             PeerError: any other refusal named in :mod:`protocols.errors`.
         """
-        state = self._awaiting(Advertised, Roster)
         message = self._open(envelope, Roster)
-        with self._withdrawing():
+        state = self._turns.admit(envelope, Advertised)
+        with self._turns.taking("roster") as turn:
             roster = checks.check_roster(self._context, message, self.number, state.advertised)
             digest = self._context.roster_digest(message.advertisements)
-            others = [number for number in roster if number != self.number]
-            neighbours = self._choose(others)
-            seed = self._random(32)
+            neighbours = self._choose([number for number in roster if number != self.number])
+            seed = self._random(SEED_BYTES)
             dealt = deal(
                 self._context,
                 digest,
                 self.number,
                 {holder: roster[holder].channel_key for holder in neighbours},
-                Secrets(state.channel_private, state.mask_private, seed),
+                Secrets(state.channel, state.mask, seed),
                 self._random,
             )
-        self._state = Dealt(
-            roster, digest, neighbours, state.channel_private, state.mask_private, seed
-        )
-        shares = Shares(digest, seed_digest(self._context, seed, self.number), dealt)
-        return self._context.seal(self._identity, shares)
+            turn.next = Dealt(roster, digest, neighbours, state.channel, state.mask, seed)
+            shares = Shares(digest, seed_digest(self._context, seed, self.number), dealt)
+            return self._context.seal(self._identity, shares)
 
     def _choose(self, others: list[int]) -> tuple[int, ...]:
         degree = self._context.degree
@@ -155,39 +145,41 @@ class MaskingParty:
             One error for each such dealer, for the log.
 
         Raises:
+            UnexpectedMessageError: meant for another party; nothing is changed.
             PeerError: the delivery contradicts the roster or is too small; we withdraw.
         """
-        state = self._awaiting(Dealt, Delivery)
         message = self._open(envelope, Delivery)
-        with self._withdrawing():
-            edges = checks.check_delivery(
-                self._context, message, self.number, state.roster_digest, state.neighbours,
-                frozenset(state.roster),
-            )  # fmt: skip
+        if message.holder != self.number:
+            raise UnexpectedMessageError(envelope.sender, "deliver", "is meant for another party")
+        state = self._turns.admit(envelope, Dealt)
+        with self._turns.taking("deliver") as turn:
+            edges = checks.check_delivery(self._context, message, self.number, state)
+            held, faults = self._take_shares(message, state)
+            turn.next = Ready(
+                state.roster,
+                state.roster_digest,
+                message.sharers,
+                edges,
+                held,
+                state.mask,
+                state.seed,
+            )
+        return faults
+
+    def _take_shares(
+        self, message: Delivery, state: Dealt
+    ) -> tuple[dict[int, SharePair], tuple[ShareError, ...]]:
         held: dict[int, SharePair] = {}
         faults: list[ShareError] = []
         for share in message.delivered:
+            public = state.roster[share.dealer].channel_key
             try:
                 held[share.dealer] = take(
-                    self._context,
-                    state.roster_digest,
-                    self.number,
-                    state.channel_private,
-                    state.roster[share.dealer].channel_key,
-                    share,
+                    self._context, state.roster_digest, self.number, state.channel, public, share
                 )
             except ShareError as error:
                 faults.append(error)
-        self._state = Ready(
-            state.roster,
-            state.roster_digest,
-            message.sharers,
-            edges,
-            held,
-            state.mask_private,
-            state.seed,
-        )
-        return tuple(faults)
+        return held, tuple(faults)
 
     # Step 3
 
@@ -202,35 +194,24 @@ class MaskingParty:
             The signed :class:`Submission` and the packed masked vector.
 
         Raises:
-            OutOfOrderError: not exactly after the delivery; a second vector is never masked.
+            OutOfOrderError: not exactly after the delivery, since a second vector is never masked;
+                or we withdrew meanwhile.
             InputError: ``values`` has another shape or word type than agreed.
+            MisuseError: ``model`` is no digest.
         """
-        state = self._require(Ready)
-        context = self._context
-        expected = context.word
-        if values.shape != (context.count,) or values.dtype != expected:
-            raise InputError(
-                f"the update is {values.dtype} of shape {values.shape}; the agreement says "
-                f"{expected} of shape ({context.count},)"
+        state = self._turns.require(Ready)
+        check_values(self._context, values)
+        if len(model) != DIGEST_BYTES:
+            raise MisuseError(f"the digest of a model has {DIGEST_BYTES} bytes")
+        with self._turns.taking("submit") as turn:
+            wire = blind(self._context, state, self.number, values)
+            roster, sharers = state.roster_digest, state.sharers
+            digest = self._context.sharers_digest(roster, sharers)
+            submission = Submission(
+                roster, digest, model, hashlib.sha256(wire).digest(), self._context.count
             )
-        masks = [(self_seed(context, state.roster_digest, state.seed, self.number), True)]
-        for peer in state.edges:
-            key = state.roster[peer].mask_key
-            seed = pairwise_seed(
-                context, state.roster_digest, state.mask_private, self.number, key, peer
-            )
-            masks.append((seed, peer > self.number))
-        masked = values.copy()
-        add_masks(masked, masks)
-        wire = pack(masked, context.modulus_bits)
-        sharers = context.sharers_digest(state.roster_digest, state.sharers)
-        submission = Submission(
-            state.roster_digest, sharers, model, hashlib.sha256(wire).digest(), context.count
-        )
-        envelope = context.seal(self._identity, submission)
-        self._state = Submitted(
-            state.roster_digest, state.sharers, sharers, state.held, model, envelope.payload
-        )
+            envelope = self._context.seal(self._identity, submission)
+            turn.next = Submitted(roster, sharers, digest, state.held, model, envelope.payload)
         return envelope, wire
 
     # Step 4
@@ -247,15 +228,15 @@ class MaskingParty:
             SurvivorSetError: without us, overlapping, unknown members, or not the whole story.
             CohortTooSmallError: fewer survivors than the agreement's minimum.
         """
-        state = self._awaiting(Submitted, Survivors)
         message = self._open(envelope, Survivors)
-        with self._withdrawing():
+        state = self._turns.admit(envelope, Submitted)
+        with self._turns.taking("survivors") as turn:
             survivors = checks.check_survivors(self._context, message, self.number, state)
-        digest = self._context.survivors_digest(
-            state.sharers_digest, message.submissions, message.dropouts
-        )
-        self._state = Confirmed(survivors, message.dropouts, digest, state.held)
-        return self._context.seal(self._identity, Confirmation(digest))
+            digest = self._context.survivors_digest(
+                state.sharers_digest, message.submissions, message.dropouts
+            )
+            turn.next = Confirmed(survivors, message.dropouts, digest, state.held)
+            return self._context.seal(self._identity, Confirmation(digest))
 
     # Step 5
 
@@ -269,45 +250,21 @@ class MaskingParty:
             QuorumError: too few valid confirmations.
             EquivocationError: another survivor signed another set.
         """
-        state = self._awaiting(Confirmed, Confirmations)
         message = self._open(envelope, Confirmations)
-        with self._withdrawing():
+        state = self._turns.admit(envelope, Confirmed)
+        with self._turns.taking("confirmations") as turn:
             checks.check_confirmations(
                 self._context, message, state.survivors, state.survivors_digest
             )
-        alive, gone = frozenset(state.survivors), frozenset(state.dropouts)
-        unmask = Unmask(
-            state.survivors_digest,
-            tuple(pair.seed for dealer, pair in sorted(state.held.items()) if dealer in alive),
-            tuple(pair.key for dealer, pair in sorted(state.held.items()) if dealer in gone),
-        )
-        self._state = Finished()
-        return self._context.seal(self._identity, unmask)
+            held = sorted(state.held.items())
+            alive, gone = frozenset(state.survivors), frozenset(state.dropouts)
+            unmask = Unmask(
+                state.survivors_digest,
+                tuple(pair.seed for dealer, pair in held if dealer in alive),
+                tuple(pair.key for dealer, pair in held if dealer in gone),
+            )
+            turn.next = Finished()
+            return self._context.seal(self._identity, unmask)
 
-    # The state machine
-
-    def _require(self, kind: type[S]) -> S:
-        if not isinstance(self._state, kind):
-            raise OutOfOrderError(f"a party in state {self.state} cannot do this")
-        return self._state
-
-    def _awaiting(self, kind: type[S], message: type) -> S:
-        if isinstance(self._state, kind):
-            return self._state
-        name, step = self._context.coordinator.name, message.__name__.lower()
-        if isinstance(self._state, Withdrawn):
-            raise UnexpectedMessageError(name, step, f"we withdrew: {self._state.reason}")
-        if ORDER.index(type(self._state)) > ORDER.index(kind):
-            raise DuplicateError(name, step, "a second request; the first was already answered")
-        raise UnexpectedMessageError(name, step, f"came too early, in state {self.state}")
-
-    def _open(self, envelope: Envelope, kind: type[S]) -> S:
+    def _open(self, envelope: Envelope, kind: type[M]) -> M:
         return self._context.open(envelope, kind, self._context.coordinator)
-
-    @contextmanager
-    def _withdrawing(self) -> Iterator[None]:
-        try:
-            yield
-        except PeerError as error:
-            self.withdraw(str(error))
-            raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from protocols.masking.ephemeral import EphemeralKey
 from protocols.masking.messages import Advertise
 from protocols.masking.sealing import SharePair
 
@@ -17,8 +18,8 @@ class Fresh:
 class Advertised:
     """Our two ephemeral keys are on their way; we wait for the roster."""
 
-    channel_private: bytes = field(repr=False)
-    mask_private: bytes = field(repr=False)
+    channel: EphemeralKey = field(repr=False)
+    mask: EphemeralKey = field(repr=False)
     advertised: Advertise
 
 
@@ -29,8 +30,8 @@ class Dealt:
     roster: dict[int, Advertise] = field(repr=False)
     roster_digest: bytes
     neighbours: tuple[int, ...]
-    channel_private: bytes = field(repr=False)
-    mask_private: bytes = field(repr=False)
+    channel: EphemeralKey = field(repr=False)
+    mask: EphemeralKey = field(repr=False)
     seed: bytes = field(repr=False)
 
 
@@ -43,7 +44,7 @@ class Ready:
     sharers: tuple[int, ...]
     edges: tuple[int, ...]
     held: dict[int, SharePair] = field(repr=False)
-    mask_private: bytes = field(repr=False)
+    mask: EphemeralKey = field(repr=False)
     seed: bytes = field(repr=False)
 
 
@@ -81,14 +82,11 @@ class Withdrawn:
     reason: str
 
 
-State = Fresh | Advertised | Dealt | Ready | Submitted | Confirmed | Finished | Withdrawn
-ORDER: tuple[type, ...] = (
-    Fresh,
-    Advertised,
-    Dealt,
-    Ready,
-    Submitted,
-    Confirmed,
-    Finished,
-    Withdrawn,
-)
+@dataclass(frozen=True, slots=True)
+class Working:
+    """A step is being computed; nothing is answered before it is done."""
+
+    step: str
+
+
+State = Fresh | Advertised | Dealt | Ready | Submitted | Confirmed | Finished | Withdrawn | Working

@@ -37,31 +37,28 @@ def run_round(
     Raises:
         BelowThresholdError: too few parties were left at some step.
     """
-    silent = dict(silent_from or {})
     hub = MaskingCoordinator(context, coordinator)
     nodes = {number: MaskingParty(context, who, random) for number, who in parties.items()}
+
+    def speaking(step: str) -> dict[int, MaskingParty]:
+        for number in [number for number in nodes if (silent_from or {}).get(number) == step]:
+            del nodes[number]
+        return nodes
 
     def answer(
         step: str, mail: Mapping[int, Envelope], reply: Callable[[MaskingParty, Envelope], Envelope]
     ) -> list[Envelope]:
-        for number in [number for number in nodes if silent.get(number) == step]:
-            del nodes[number]
-        return [reply(nodes[number], mail[number]) for number in sorted(mail) if number in nodes]
+        return [reply(node, mail[number]) for number, node in speaking(step).items()]
 
-    for number in [number for number in nodes if silent.get(number) == "advertise"]:
-        del nodes[number]
-    for node in nodes.values():
+    for node in speaking("advertise").values():
         hub.receive_advertise(node.advertise())
     for envelope in answer("share", hub.close_advertise(), MaskingParty.receive_roster):
         hub.receive_shares(envelope)
     deliveries = hub.close_shares()
-    for number in [number for number in nodes if silent.get(number) == "submit"]:
-        del nodes[number]
-    for number, delivery in deliveries.items():
-        if number in nodes:
-            nodes[number].receive_delivery(delivery)
-            envelope, vector = nodes[number].submit(inputs[number], model=model)
-            hub.receive_submission(envelope, vector, model=model)
+    for number, node in speaking("submit").items():
+        node.receive_delivery(deliveries[number])
+        envelope, vector = node.submit(inputs[number], model=model)
+        hub.receive_submission(envelope, vector, model=model)
     for envelope in answer("confirm", hub.close_submissions(), MaskingParty.receive_survivors):
         hub.receive_confirmation(envelope)
     quorum = hub.close_confirmations()

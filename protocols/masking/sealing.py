@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from protocols.errors import RosterError, ShareError
+from protocols.errors import ShareError
 from protocols.masking.context import RoundContext
+from protocols.masking.ephemeral import EphemeralKey
 from protocols.masking.messages import SALT_BYTES, SHARE_PLAINTEXT_BYTES, OpenedShare
 from protocols.secret_sharing import SHARE_BYTES
 
@@ -31,35 +31,20 @@ LABEL_KEY_SHARE: Final = b"securefed key share v1"
 _ZERO_NONCE: Final = bytes(12)
 
 
-def public_bytes(private: bytes) -> bytes:
-    """Return the X25519 public key, 32 bytes, of a private key, 32 bytes."""
-    key = X25519PrivateKey.from_private_bytes(private).public_key()
-    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-
-
 def _derive(secret: bytes, label: bytes, context: RoundContext, *parts: bytes) -> bytes:
     info = context.digest(label, *parts)
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=label + info).derive(secret)
 
 
-def _exchange(private: bytes, public: bytes, peer: str) -> bytes:
-    try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(
-            X25519PublicKey.from_public_bytes(public)
-        )
-    except ValueError as error:  # a low-order point yields the all-zero secret (RFC 7748, 6.1)
-        raise RosterError(peer, "advertise", "its X25519 key is a low-order point") from error
-
-
 def pairwise_seed(
-    context: RoundContext, roster: bytes, private: bytes, own: int, public: bytes, peer: int
+    context: RoundContext, roster: bytes, key: EphemeralKey, own: int, public: bytes, peer: int
 ) -> bytes:
     """Return the 32-byte seed that parties ``own`` and ``peer`` share in this round.
 
     Raises:
         RosterError: the peer's key is a low-order point.
     """
-    secret = _exchange(private, public, context.parties[peer].name)
+    secret = key.agree(public, context.parties[peer].name)
     pair = struct.pack(">II", min(own, peer), max(own, peer))
     return _derive(secret, LABEL_PAIRWISE, context, roster, pair)
 
@@ -129,19 +114,19 @@ class Channel:
         self,
         context: RoundContext,
         roster: bytes,
-        private: bytes,
+        key: EphemeralKey,
         public: bytes,
         dealer: int,
         holder: int,
         *,
         peer: int,
     ) -> None:
-        """Args: own channel private key, the peer's public one, and who deals to whom.
+        """Args: own channel key, the peer's public one, and who deals to whom.
 
         Raises:
             RosterError: the peer's key is a low-order point.
         """
-        secret = _exchange(private, public, context.parties[peer].name)
+        secret = key.agree(public, context.parties[peer].name)
         direction = struct.pack(">II", dealer, holder)
         self._aead = AESGCM(_derive(secret, LABEL_CHANNEL, context, roster, direction))
         self._binding = context.digest(LABEL_CHANNEL, roster, direction)

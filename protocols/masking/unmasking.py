@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from protocols.errors import ShareError
+from protocols.errors import BelowThresholdError, ShareError
 from protocols.masking.context import RoundContext
 from protocols.masking.coordinator_states import Unmasking
-from protocols.masking.sealing import pairwise_seed, public_bytes, seed_digest, self_seed
+from protocols.masking.ephemeral import EphemeralKey
+from protocols.masking.sealing import pairwise_seed, seed_digest, self_seed
 from protocols.prg import Words
 from protocols.secret_sharing import combine
 
@@ -17,47 +17,81 @@ AddMasks = Callable[[Words, Sequence[tuple[bytes, bool]]], None]
 """Adds (True) or subtracts (False) the expansion of each seed, in place."""
 
 
+def lacking(context: RoundContext, state: Unmasking) -> Iterator[int]:
+    """Dealers of whose needed secret fewer shares than the threshold have come."""
+    confirming = state.confirming
+    for dealer in (*confirming.survivors, *confirming.dropouts):
+        if len(state.opened.get(dealer, ())) < context.threshold:
+            yield dealer
+
+
+def check_enough(context: RoundContext, state: Unmasking) -> None:
+    """Check that every needed secret can be recovered, or find out who is to blame.
+
+    A holder that answers leaves out a share only if it did not open. Where enough holders answered
+    and yet too few shares came, either the dealer dealt wrong ones or those holders lie. More
+    holders than there are colluders do not all lie.
+
+    Raises:
+        BelowThresholdError: too few holders of some party's shares answered.
+        ShareError: enough answered; names the dealer, and its holders too if it may be them.
+    """
+    for dealer in lacking(context, state):
+        opened = state.opened.get(dealer, {})
+        holders = state.answered.intersection(state.confirming.shares[dealer].to)
+        if len(holders) < context.threshold:
+            raise BelowThresholdError("unmask", have=len(holders), need=context.threshold)
+        without = sorted(holders.difference(opened))
+        suspects = [dealer] if len(without) > context.max_colluders else [dealer, *without]
+        raise ShareError(
+            " or ".join(context.parties[suspect].name for suspect in suspects),
+            "unmask",
+            f"of {len(holders)} holders, {len(without)} sent no share of "
+            f"{context.parties[dealer].name} that opens; leave out who is named next round",
+        )
+
+
 def reconstruct(context: RoundContext, state: Unmasking) -> dict[int, bytes]:
     """Combine shares into each survivor's seed and each dropout's mask key, 32 bytes each.
 
-    Dealers with the same helpers are combined together, so that the Lagrange coefficients are
-    computed once for all of them.
-
     Raises:
-        ShareError: the shares of a dealer do not yield what it committed to.
+        ShareError: the shares of a dealer do not yield what it committed to; names it.
     """
     confirming = state.confirming
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for dealer in (*confirming.survivors, *confirming.dropouts):
-        helpers = tuple(sorted(state.opened[dealer]))[: context.threshold]
-        groups[helpers].append(dealer)
     secrets: dict[int, bytes] = {}
-    for helpers, dealers in groups.items():
-        shares = [[state.opened[dealer][helper].share for helper in helpers] for dealer in dealers]
+    for dealer in (*confirming.survivors, *confirming.dropouts):
+        opened = state.opened[dealer]
+        # The same helpers for as many dealers as possible: their coefficients are computed once.
+        helpers = sorted(opened)[: context.threshold]
+        shares = [opened[helper].share for helper in helpers]
         try:
-            found = combine(shares, [helper + 1 for helper in helpers])
+            (secrets[dealer],) = combine([shares], [helper + 1 for helper in helpers])
         except ShareError as error:
-            names = ", ".join(context.parties[dealer].name for dealer in dealers)
-            raise ShareError(names, "unmask", "the dealt shares form no secret") from error
-        secrets.update(zip(dealers, found, strict=True))
+            raise _inconsistent(context, dealer) from error
     _check(context, state, secrets)
     return secrets
 
 
+def _inconsistent(context: RoundContext, dealer: int) -> ShareError:
+    # Each share opened the dealer's own commitment, so it can only be the dealer.
+    return ShareError(
+        context.parties[dealer].name,
+        "unmask",
+        "dealt shares that do not form the secret it committed to; leave it out next round",
+    )
+
+
 def _check(context: RoundContext, state: Unmasking, secrets: dict[int, bytes]) -> None:
     confirming = state.confirming
+    survivors = frozenset(confirming.survivors)
     for dealer, secret in secrets.items():
-        if dealer in confirming.survivors:
+        if dealer in survivors:
             expected = confirming.shares[dealer].seed_digest
             found = seed_digest(context, secret, dealer)
         else:
-            expected, found = confirming.roster[dealer].mask_key, public_bytes(secret)
+            expected, found = confirming.roster[dealer].mask_key, EphemeralKey(secret).public
         if not hmac.compare_digest(expected, found):
-            raise ShareError(
-                context.parties[dealer].name,
-                "unmask",
-                "dealt shares that do not form the secret it committed to; leave it out next round",
-            )
+            raise _inconsistent(context, dealer)
 
 
 def edges_of(state: Unmasking, party: int) -> frozenset[int]:
@@ -81,11 +115,12 @@ def remove_masks(context: RoundContext, state: Unmasking, add: AddMasks) -> None
     ]
     alive = frozenset(confirming.survivors)
     for gone in confirming.dropouts:
+        key = EphemeralKey(secrets[gone])
         for peer in sorted(edges_of(state, gone) & alive):
             seed = pairwise_seed(
                 context,
                 confirming.roster_digest,
-                secrets[gone],
+                key,
                 gone,
                 confirming.roster[peer].mask_key,
                 peer,
