@@ -13,14 +13,9 @@ import msgspec
 from parties.coordinator.mailbox import Mailbox
 from parties.coordinator.membership import Membership
 from parties.coordinator.ports import CoordinatorJournal, CoordinatorLink
-from parties.coordinator.progress import (
-    FINAL_KEY,
-    MODEL_KEY,
-    PROGRESS_KEY,
-    RoundRecord,
-    RunProgress,
-)
+from parties.coordinator.progress import RoundRecord
 from parties.coordinator.round import RoundPlan, RoundRunner, RoundSum, note_connection
+from parties.coordinator.runbook import Runbook
 from parties.coordinator.strategy import Published, Strategy
 from parties.reporting import Detail, Event, Report, log_event
 from parties.transport.events import Message
@@ -107,11 +102,8 @@ class CoordinatorNode:
             grace_seconds=min(grace_seconds, agreement.aggregation.deadline_seconds),
             now=time.monotonic(),
         )
-        stored = journal.get(PROGRESS_KEY)
-        self._progress = (
-            RunProgress() if stored is None else msgspec.msgpack.decode(stored, type=RunProgress)
-        )
-        self._bytes_up = Counter(self._progress.bytes_up)
+        self._book = Runbook(journal)
+        self._bytes_up = Counter(self._book.progress.bytes_up)
         self._min_roster = round_context(agreement, signed.digest, 1, agreement.tasks[0]).min_roster
 
     async def run(self) -> RunReport:
@@ -135,17 +127,11 @@ class CoordinatorNode:
         finally:
             await self._mailbox.close()
             await self._link.stop()
-        models = {task.name: self._final(task) for task in self._agreement.tasks}
-        return RunReport(models, self._progress.records, dict(self._bytes_up))
-
-    def _final(self, task: Task) -> bytes:
-        model = self._journal.get(FINAL_KEY + task.name)
-        if model is None:
-            raise NoResultError(f"task {task.name} has no model; run it again")
-        return model
+        models = {task.name: self._book.final_model(task.name) for task in self._agreement.tasks}
+        return RunReport(models, self._book.progress.records, dict(self._bytes_up))
 
     async def _recover(self) -> None:
-        if self._progress.open:
+        if self._book.progress.open:
             await self._abort("restart", "the coordinator was restarted in the middle of it", 0.0)
 
     async def _gather(self, *, first: bool) -> None:
@@ -181,50 +167,39 @@ class CoordinatorNode:
     async def _run_tasks(self) -> None:
         tasks = self._agreement.tasks
         while True:
-            progress = self._progress
+            progress = self._book.progress
             task = tasks[progress.task]
             if progress.done or progress.round_in_task >= task.rounds:
-                self._close_task(task)
+                self._require_result(task)
                 if progress.task + 1 == len(tasks):
                     return
-                self._save(
-                    msgspec.structs.replace(
-                        progress, task=progress.task + 1, round_in_task=0, done=False
-                    ),
-                    model=b"",
-                )
+                self._book.begin_task(progress.task + 1)
                 continue
             await self._round(task)
-            if self._progress.aborts_in_a_row() >= MAX_ABORTS_IN_A_ROW:
-                last = self._progress.records[-1]
-                raise NoResultError(
-                    f"{MAX_ABORTS_IN_A_ROW} rounds in a row were aborted, the last because: "
-                    f"{last.reason}"
-                )
+            self._give_up_if_hopeless()
             await self._gather(first=False)
 
-    def _close_task(self, task: Task) -> None:
-        if not self._progress.completed(task.name):
+    def _require_result(self, task: Task) -> None:
+        if not self._book.progress.completed(task.name):
             raise NoResultError(
                 f"task {task.name} used its {task.rounds} rounds without a single sum; see the "
                 "reasons of the aborted rounds"
             )
 
-    def _model(self, task: Task) -> bytes:
-        stored = self._journal.get(MODEL_KEY) if self._progress.round_in_task else None
-        return stored or self._strategy.initial_model(task)
+    def _give_up_if_hopeless(self) -> None:
+        progress = self._book.progress
+        if progress.aborts_in_a_row() >= MAX_ABORTS_IN_A_ROW:
+            raise NoResultError(
+                f"{MAX_ABORTS_IN_A_ROW} rounds in a row were aborted, the last because: "
+                f"{progress.records[-1].reason}"
+            )
 
     async def _round(self, task: Task) -> None:
         started = time.monotonic()
-        model = await asyncio.to_thread(self._model, task)
-        progress = msgspec.structs.replace(
-            self._progress,
-            round=self._progress.round + 1,
-            round_in_task=self._progress.round_in_task + 1,
-            open=True,
-        )
-        # Durable before anybody hears of it: after a crash this number is never used again.
-        self._save(progress, model=model)
+        model = self._book.model
+        if model is None:
+            model = await asyncio.to_thread(self._strategy.initial_model, task)
+        progress = self._book.begin_round(model)
         plan = RoundPlan(progress.round, task, progress.round_in_task, model)
         runner = RoundRunner(
             self._agreement,
@@ -253,51 +228,42 @@ class CoordinatorNode:
             step = error.step if isinstance(error, BelowThresholdError) else "sum"
             await self._abort(step, str(error), time.monotonic() - started)
             return
-        await self._publish(task, plan, result, published, time.monotonic() - started)
+        await self._publish(plan, result, published, time.monotonic() - started)
 
     async def _publish(
-        self, task: Task, plan: RoundPlan, result: RoundSum, published: Published, seconds: float
+        self, plan: RoundPlan, result: RoundSum, published: Published, seconds: float
     ) -> None:
-        survivors = tuple(self._names[number] for number in result.aggregate.survivors)
         record = RoundRecord(
             plan.round,
-            task.name,
+            plan.task.name,
             plan.round_in_task,
             "completed",
-            survivors=survivors,
+            survivors=tuple(self._names[number] for number in result.aggregate.survivors),
             lost=result.lost,
             metrics=published.metrics,
             seconds=seconds,
         )
-        done = published.done or plan.round_in_task >= task.rounds
-        self._save(
-            msgspec.structs.replace(
-                self._progress,
-                open=False,
-                done=done,
-                records=(*self._progress.records, record),
-                bytes_up=dict(self._bytes_up),
-            ),
-            model=published.model,
-            final=task.name if done else None,
+        done = published.done or plan.round_in_task >= plan.task.rounds
+        self._book.end_round(
+            record, done=done, bytes_up=dict(self._bytes_up), model=published.model
         )
         digest = hashlib.sha256(published.model).digest()
-        message = RoundResult(digest, len(survivors), done)
+        message = RoundResult(digest, len(record.survivors), done)
         envelope = seal(self._identity, self._digest, plan.round, message)
         await self._broadcast(envelope, published.model if done else b"")
         self._tell(
             "round-completed",
-            task=task.name,
-            round_in_task=plan.round_in_task,
-            survivors=list(survivors),
-            lost=list(result.lost),
+            task=record.task,
+            round_in_task=record.round_in_task,
+            survivors=list(record.survivors),
+            lost=list(record.lost),
             metrics=published.metrics,
             seconds=round(seconds, 3),
             task_done=done,
         )
 
     async def _abort(self, step: str, reason: str, seconds: float) -> None:
-        progress = self._progress
+        progress = self._book.progress
         task = self._agreement.tasks[progress.task]
         record = RoundRecord(
             progress.round,
@@ -307,19 +273,10 @@ class CoordinatorNode:
             reason=shorten(reason),
             seconds=seconds,
         )
-        model = self._journal.get(MODEL_KEY) or b""
         done = progress.round_in_task >= task.rounds and progress.completed(task.name) > 0
-        self._save(
-            msgspec.structs.replace(
-                progress, open=False, records=(*progress.records, record), done=done
-            ),
-            model=model,
-            final=task.name if done else None,
-        )
-        envelope = seal(
-            self._identity, self._digest, progress.round, RoundAborted(step[:32], shorten(reason))
-        )
-        await self._broadcast(envelope, b"")
+        self._book.end_round(record, done=done, bytes_up=dict(self._bytes_up))
+        message = RoundAborted(step[:32], record.reason)
+        await self._broadcast(seal(self._identity, self._digest, progress.round, message), b"")
         self._tell("round-aborted", task=task.name, step=step, reason=reason)
 
     async def _end(self, outcome: str, reason: str) -> None:
@@ -335,13 +292,5 @@ class CoordinatorNode:
             except TransportError as error:
                 self._tell("refused", peer=name, step="send", reason=str(error))
 
-    def _save(self, progress: RunProgress, *, model: bytes, final: str | None = None) -> None:
-        with self._journal.transaction():
-            self._journal.put(PROGRESS_KEY, msgspec.msgpack.encode(progress))
-            self._journal.put(MODEL_KEY, model)
-            if final is not None:
-                self._journal.put(FINAL_KEY + final, model)
-        self._progress = progress
-
     def _tell(self, name: str, **detail: Detail) -> None:
-        self._report(Event(name, self._progress.round, detail))
+        self._report(Event(name, self._book.progress.round, detail))

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from protocols.identity import Name
 
-PROGRESS_KEY: Final = "progress"
-MODEL_KEY: Final = "model"
-"""Under which the current task's current model is stored."""
-FINAL_KEY: Final = "final-"
-"""Prefix, before the name of a finished task, of the key of its final model."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -154,6 +155,8 @@ class RoundRunner:
             await self._post(self._names[number], bodies[id(envelope)])
 
     async def _post(self, name: str, body: bytes) -> None:
+        if not self._membership.expected([name], time.monotonic()):
+            return  # its queue would only fill up
         try:
             await self._link.send(name, body)
         except TransportError as error:
@@ -163,11 +166,10 @@ class RoundRunner:
 
     async def _collect(self, step: str) -> None:
         """Take messages until everybody who can still answer has, or the deadline passes."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._deadline
-        self._tell("step", step=step, awaited=len(self._waiting(loop.time())))
+        end = time.monotonic() + self._deadline
+        self._tell("step", step=step, awaited=len(self._waiting(time.monotonic())))
         while not (step == "unmask" and self._hub.can_finish):
-            now = loop.time()
+            now = time.monotonic()
             waiting = self._waiting(now)
             if not waiting:
                 return
@@ -179,7 +181,7 @@ class RoundRunner:
             timeout = end - now if expiry is None else min(end - now, expiry + 0.01)
             event = await self._mailbox.next(timeout)
             if event is not None:
-                await self._take(event, loop.time())
+                await self._take(event, time.monotonic())
 
     def _waiting(self, now: float) -> frozenset[str]:
         awaited = [self._names[number] for number in self._hub.awaited]

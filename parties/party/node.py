@@ -243,11 +243,9 @@ class PartyNode:
             self._tell("refused", peer=self._identity.name, step="submit", reason=str(error))
             await self._withdraw(opening.round, "submit", f"{type(error).__name__} at submit")
         except Exception as error:  # noqa: BLE001 - user code may raise anything; the round goes on
-            name = type(error).__name__
-            self._tell("training-failed", task=opening.task.name, reason=f"{name}: {error}")
-            await self._withdraw(
-                opening.round, "submit", f"the local training of {opening.task.name} failed"
-            )
+            # The text of a foreign exception may quote the data; its type may be told.
+            self._tell("training-failed", task=opening.task.name, reason=type(error).__name__)
+            await self._withdraw(opening.round, "submit", "the local training failed")
 
     def _compute(self, current: Participation) -> bytes:
         opening = current.opening

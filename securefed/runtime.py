@@ -1,0 +1,125 @@
+"""The learning layer as the nodes see it: tasks from the agreement, states as bytes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parties.coordinator.strategy import Published
+from protocols.agreement import Agreement
+from protocols.agreement import Task as AgreedTask
+from securefed.data.table import Data
+from securefed.learning.registry import build_task, check_task
+from securefed.learning.state import State, require_like, state_from_bytes, state_to_bytes
+from securefed.learning.task import Task
+
+KeepModel = Callable[[str, bytes], None]
+"""Told the name of a finished task and its final model in safetensors bytes."""
+
+
+def build_tasks(agreement: Agreement) -> dict[str, Task]:
+    """Build every task of an agreement, checked against what the agreement says of it.
+
+    Raises:
+        AgreementError: kind, parameters, dimension, bound or scale do not fit together.
+        MisuseError: a kind needs an extra that is not installed.
+    """
+    tasks: dict[str, Task] = {}
+    for agreed in agreement.tasks:
+        check_task(agreed)
+        tasks[agreed.name] = build_task(agreed.kind, agreed.parameters, name=agreed.name)
+    return tasks
+
+
+class LearningTrainer:
+    """Computes a party's updates; implements :class:`parties.party.trainer.Trainer`."""
+
+    def __init__(
+        self,
+        agreement: Agreement,
+        data: Mapping[str, Data] | Data,
+        *,
+        keep: KeepModel,
+        seed: int | None = None,
+    ) -> None:
+        """Prepare a trainer.
+
+        Args:
+            agreement: the one in force.
+            data: rows for all tasks, or by task name.
+            keep: told every final model.
+            seed: for reproducible experiments; production draws from the operating system.
+
+        Raises:
+            AgreementError: see :func:`build_tasks`.
+            InputError: a task has no data.
+        """
+        self._tasks = build_tasks(agreement)
+        self._data = dict.fromkeys(self._tasks, data) if isinstance(data, Data) else dict(data)
+        self._keep = keep
+        entropy = secrets.randbits(128) if seed is None else seed
+        self._rng = np.random.default_rng(entropy)
+
+    def initial_model(self, task: AgreedTask) -> bytes:
+        """Return the agreed initial state as bytes."""
+        return state_to_bytes(self._tasks[task.name].initial_state())
+
+    def update(self, task: AgreedTask, model: bytes, round_in_task: int) -> NDArray[np.float64]:
+        """Compute the vector that is summed, shape ``(task.dimension,)``.
+
+        Raises:
+            InputError: the data cannot be used.
+            WireError: the model is no state of this task.
+        """
+        learner = self._tasks[task.name]
+        state = read_state(learner, model, task.name)
+        contribution = learner.contribute(state, self._data[task.name], round_in_task, self._rng)
+        return learner.layout().flatten(contribution)
+
+    def finished(self, task: AgreedTask, model: bytes) -> None:
+        """Keep a final model, once it has been read as a state of its task.
+
+        Raises:
+            WireError: the model is no state of this task.
+        """
+        read_state(self._tasks[task.name], model, task.name)
+        self._keep(task.name, model)
+
+
+class LearningStrategy:
+    """Turns sums into models; implements :class:`parties.coordinator.strategy.Strategy`."""
+
+    def __init__(self, agreement: Agreement) -> None:
+        """Args: the agreement in force. Raises AgreementError, see :func:`build_tasks`."""
+        self._tasks = build_tasks(agreement)
+
+    def initial_model(self, task: AgreedTask) -> bytes:
+        """Return the agreed initial state as bytes."""
+        return state_to_bytes(self._tasks[task.name].initial_state())
+
+    def combine(
+        self, task: AgreedTask, model: bytes, total: NDArray[np.float64], round_in_task: int
+    ) -> Published:
+        """Turn the sum over the survivors into the next model.
+
+        Raises:
+            NoResultError: the sum admits no model.
+        """
+        learner = self._tasks[task.name]
+        state = read_state(learner, model, task.name)
+        step = learner.combine(state, learner.layout().unflatten(total), round_in_task)
+        return Published(state_to_bytes(step.state), step.done, step.metrics)
+
+
+def read_state(task: Task, model: bytes, name: str) -> State:
+    """Parse a state and check that it has the arrays of this task.
+
+    Raises:
+        WireError: it does not.
+    """
+    state = state_from_bytes(model, sender="coordinator", step=name)
+    require_like(state, task.initial_state())
+    return state

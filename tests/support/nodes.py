@@ -1,0 +1,181 @@
+"""A whole federation of nodes in one process over memory links."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from parties.coordinator.node import CoordinatorNode
+from parties.party.node import PartyNode
+from protocols.agreement import SignedAgreement, agreement_from, bring_into_force, sign_agreement
+from protocols.errors import JournalError
+from protocols.identity import Identity
+from securefed.data.table import Data
+from securefed.learning.registry import suggest
+from securefed.runtime import LearningStrategy, LearningTrainer
+from support.masking import seeded_random
+from support.simnet import Hook, MemoryNet
+
+
+class MemoryJournal:
+    """The journals' contract without a disk; survives a node that is thrown away."""
+
+    def __init__(self) -> None:
+        self.promises: dict[tuple[int, str], bytes] = {}
+        self.values: dict[str, bytes] = {}
+
+    def promise(self, round: int, step: str, digest: bytes) -> None:
+        if self.promises.setdefault((round, step), digest) != digest:
+            raise JournalError(f"round {round} {step}: something else was promised already")
+
+    def put(self, key: str, value: bytes) -> None:
+        self.values[key] = value
+
+    def get(self, key: str) -> bytes | None:
+        return self.values.get(key)
+
+    @contextmanager
+    def transaction(self):
+        yield
+
+
+def make_agreement(
+    tasks: list[Mapping[str, object]],
+    n: int = 3,
+    *,
+    colluders: int = 0,
+    max_dropouts: int = 0,
+    threshold: int | None = None,
+    deadline_seconds: float = 5.0,
+    keys: Mapping[str, tuple[str, str]] | None = None,
+    address: str = "127.0.0.1:9",
+) -> tuple[SignedAgreement, dict[str, Identity]]:
+    """tasks: name, kind, rounds, parameters; keys: name -> (public key hex, TLS fingerprint)."""
+    random = seeded_random(11)
+    names = [f"party-{i}" for i in range(n)]
+    identities = {name: Identity(name, random(32)) for name in ["coordinator", *names]}
+    keys = keys or {
+        name: (who.public.raw.hex(), random(32).hex()) for name, who in identities.items()
+    }
+
+    def member(name: str) -> dict[str, str]:
+        return {"name": name, "public_key": keys[name][0], "tls_fingerprint": keys[name][1]}
+
+    planned = []
+    for task in tasks:
+        ring = suggest(task["kind"], task["parameters"], n)
+        planned.append(
+            {
+                **task,
+                "dimension": ring.dimension,
+                "bound": ring.bound,
+                "scale": ring.scale,
+                "modulus_bits": ring.modulus_bits,
+                "rounding": ring.rounding,
+            }
+        )
+    agreement = agreement_from(
+        {
+            "version": 1,
+            "federation": "test",
+            "coordinator": {**member("coordinator"), "address": address},
+            "parties": [member(name) for name in names],
+            "tasks": planned,
+            "aggregation": {
+                "mode": "masking",
+                "colluders": colluders,
+                "max_dropouts": max_dropouts,
+                "threshold": threshold or colluders + 1,
+                "min_cohort": (n + colluders) // 2 + 1,
+                "neighbours": "complete",
+                "deadline_seconds": deadline_seconds,
+                "max_message_bytes": 1 << 24,
+            },
+            "privacy": {"mechanism": "none", "accept_no_differential_privacy": True},
+        }
+    )
+    signatures = [sign_agreement(agreement, identities[name]) for name in names]
+    return bring_into_force(agreement, signatures), identities
+
+
+GLM = {
+    "name": "risk",
+    "kind": "glm-logistic",
+    "rounds": 15,
+    "parameters": {"features": 3, "max_rows": 1000, "ridge": 1.0},
+}
+
+
+def toy_data(n: int, rows: int = 60, features: int = 3, seed: int = 0) -> dict[str, Data]:
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=features)
+    made = {}
+    for i in range(n):
+        x = rng.normal(size=(rows, features)) + 0.3 * i
+        y = (rng.random(rows) < 1 / (1 + np.exp(-x @ weights))).astype(float)
+        made[f"party-{i}"] = Data(x, y)
+    return made
+
+
+class NodeFederation:
+    """Runs a coordinator and parties as tasks of one event loop."""
+
+    def __init__(
+        self,
+        signed: SignedAgreement,
+        identities: Mapping[str, Identity],
+        data: Mapping[str, Data],
+        hook: Hook | None = None,
+        **coordinator_options: object,
+    ) -> None:
+        self.signed, self.identities, self.data = signed, identities, data
+        self.net = MemoryNet("coordinator", hook)
+        self.events: list[tuple[str, object]] = []
+        self.journals = {name: MemoryJournal() for name in identities}
+        self.models: dict[str, dict[str, bytes]] = {name: {} for name in data}
+        self.options = {"patience_seconds": 5.0, "grace_seconds": 0.2, **coordinator_options}
+        self.strategy = LearningStrategy(signed.agreement)
+        self.trainers = {
+            name: LearningTrainer(
+                signed.agreement, rows, keep=self.models[name].__setitem__, seed=i
+            )
+            for i, (name, rows) in enumerate(data.items())
+        }
+
+    def coordinator(self) -> CoordinatorNode:
+        return CoordinatorNode(
+            self.signed,
+            self.identities["coordinator"],
+            self.net.hub(),
+            self.journals["coordinator"],
+            self.strategy,
+            report=lambda event: self.events.append(("coordinator", event)),
+            **self.options,
+        )
+
+    def party(self, name: str) -> PartyNode:
+        return PartyNode(
+            self.signed,
+            self.identities[name],
+            self.net.spoke(name),
+            self.journals[name],
+            self.trainers[name],
+            random=seeded_random(hash(name) & 0xFFFF),
+            report=lambda event: self.events.append((name, event)),
+            patience_seconds=30.0,
+        )
+
+    async def run(self, names: list[str] | None = None):
+        parties = [asyncio.create_task(self.party(name).run()) for name in names or self.data]
+        try:
+            return await asyncio.wait_for(self.coordinator().run(), 60)
+        finally:
+            for task in parties:
+                task.cancel()
+            self.outcomes = await asyncio.gather(*parties, return_exceptions=True)
+
+    def told(self, who: str, name: str) -> list:
+        return [event for teller, event in self.events if teller == who and event.name == name]
