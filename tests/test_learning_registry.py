@@ -99,9 +99,11 @@ def test_a_suggested_ring_holds_the_sum_and_passes_the_check(parties, demo):
     check_task(agreed)
 
 
-def test_a_clip_norm_that_no_ring_holds_is_refused():
+def test_what_no_ring_holds_is_refused():
     with pytest.raises(AgreementError, match="lower max_rows or the clip bounds"):
         suggest("torch", {"features": 2, "clip_norm": 1e6}, 5)
+    with pytest.raises(AgreementError, match="raise the ridge"):
+        suggest("glm-logistic", {"features": 2, "ridge": 1e-6, "max_rows": 10**9}, 5)
 
 
 def test_a_kind_is_registered_once():

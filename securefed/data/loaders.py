@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import InputError, MisuseError
-from securefed.data.table import Data, require_classes, require_features
+from securefed.data.table import Data, require_classes, require_columns
 
 _ARRAYS: Final = ("features", "labels")
 
@@ -41,7 +41,7 @@ def load_party_data(path: Path, *, features: int | None = None, classes: int | N
         ) from error
     data = Data(arrays["features"], arrays["labels"])
     if features is not None:
-        require_features(data, features)
+        require_columns(data.features, features)
     if classes is not None:
         require_classes(data, classes)
     return data

@@ -84,11 +84,11 @@ def checked(name: str, values: ArrayLike, *, ndim: int) -> NDArray[np.float64]:
     return result
 
 
-def require_features(data: Data, count: int) -> None:
-    """Raise InputError unless the data has ``count`` features."""
-    if data.features.shape[1] != count:
+def require_columns(features: NDArray[np.float64], count: int) -> None:
+    """Raise InputError unless features, shape (rows, columns), has ``count`` columns."""
+    if features.shape[1] != count:
         raise InputError(
-            f"features has {data.features.shape[1]} columns and the agreement says {count}; "
+            f"features has {features.shape[1]} columns and the agreement says {count}; "
             "load the columns of the agreed schema, in its order"
         )
 

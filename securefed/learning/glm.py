@@ -8,6 +8,7 @@ Source: McCullagh and Nelder 1989, section 2.5; ridge as in le Cessie and van Ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.errors import NoResultError, WireError
-from securefed.data.table import Data, require_classes, require_features, require_rows
+from securefed.data.table import Data, require_classes, require_columns, require_rows
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.moments import (
     LIMBS,
@@ -36,7 +37,9 @@ from securefed.learning.task import Contribution, Numbers, Step, scalar
 _MOMENTS, _NEWTON = 0.0, 1.0
 _MAX_PREDICTOR: Final = 60.0
 _MAX_COEFFICIENT: Final = 1e6
+_MAX_STEP: Final = 1e4
 _MIN_WEIGHT: Final = 1e-9
+_GRID_PER_RIDGE: Final = 16.0
 _MAX_HALVINGS: Final = 30
 _SLACK: Final = 1e-8
 
@@ -90,8 +93,12 @@ class LogisticRegression:
         return Layout.of(shapes)
 
     def numbers(self) -> Numbers:
-        """Every sum is divided by the most that ``max_rows`` rows can reach."""
-        return Numbers(bound=1.0, min_scale=MIN_SCALE)
+        """Every sum is divided by the most that ``max_rows`` rows can reach.
+
+        The grid's error in X'WX stays below the ridge, or Newton's direction would be noise.
+        """
+        needed = _GRID_PER_RIDGE * self._information_unit() / self.parameters.ridge
+        return Numbers(bound=1.0, min_scale=max(MIN_SCALE, 2.0 ** math.ceil(math.log2(needed))))
 
     def contribute(
         self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
@@ -99,7 +106,7 @@ class LogisticRegression:
         """Return the sums of one party at the coordinator's candidate coefficients."""
         del round_in_task, rng  # the phase lies in the state, and an exact sum draws nothing
         require_like(state, self.initial_state())
-        require_features(data, self.parameters.features)
+        require_columns(data.features, self.parameters.features)
         require_rows(data, self.parameters.max_rows)
         require_classes(data, 2)
         sums = self.layout().zeros()
@@ -125,6 +132,7 @@ class LogisticRegression:
 
     def predict_proba(self, state: State, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probabilities of classes 0 and 1, shape (rows, 2)."""
+        require_columns(features, self.parameters.features)
         design = self._design(state, features)
         one = _logistic(_predictor(design, state["coefficients"]))
         return np.stack([1 - one, one], axis=1)
@@ -165,8 +173,13 @@ class LogisticRegression:
             direction = np.linalg.solve(information, score - penalty * candidate)
         except np.linalg.LinAlgError as error:
             raise NoResultError("the features are collinear; agree on a larger ridge") from error
-        metrics["step"] = float(np.abs(direction).max())
+        largest = float(np.abs(direction).max())
+        # Far from the optimum the weights vanish and a full step may leave every sensible range.
+        direction *= _MAX_STEP / max(largest, _MAX_STEP)
+        metrics["step"] = min(largest, _MAX_STEP)
         done = metrics["step"] <= self.parameters.tolerance
+        if np.abs(candidate + direction).max() > _MAX_COEFFICIENT:
+            raise NoResultError("the coefficients grow without end; agree on a larger ridge")
         accepted: State = {
             "coefficients": candidate + direction if done else candidate,
             "candidate": candidate + direction,

@@ -120,7 +120,7 @@ def suggest(kind: str, parameters: Mapping[str, Any], parties: int) -> Suggestio
             "modulus_bits",
             f"{numbers.modulus_bits} bits hold only {scale:g} grid units per unit and the task "
             f"needs {numbers.min_scale:g}",
-            "lower max_rows or the clip bounds",
+            "lower max_rows or the clip bounds, or raise the ridge",
         )
     return Suggestion(
         task.layout().size, numbers.bound, scale, numbers.modulus_bits, numbers.rounding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from protocols.errors import NoResultError
-from securefed.data.table import Data, require_classes, require_features, require_rows
+from securefed.data.table import Data, require_classes, require_columns, require_rows
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.models import build_model
 from securefed.learning.moments import (
@@ -92,7 +93,7 @@ class TorchTask:
         """Train locally and return the weighted, clipped update."""
         del round_in_task  # the phase lies in the state
         require_like(state, self.initial_state())
-        require_features(data, self.parameters.features)
+        require_columns(data.features, self.parameters.features)
         require_rows(data, self.parameters.max_rows)
         require_classes(data, self.parameters.classes)
         sums = self.layout().zeros()
@@ -136,6 +137,7 @@ class TorchTask:
 
     def predict_proba(self, state: State, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return class probabilities, shape (rows, classes)."""
+        require_columns(features, self.parameters.features)
         return probabilities(self._module(state), self._tensor(state, features))
 
     def _moved(self, state: State, average: Arrays) -> State:
@@ -170,7 +172,7 @@ class TorchTask:
         }
 
     def _module(self, state: State) -> nn.Module:
-        module = build_model(self.parameters)
+        module = copy.deepcopy(self._initial)
         with torch.no_grad():
             for name, weight in module.named_parameters():
                 weight.copy_(torch.from_numpy(state[f"model.{name}"].copy()))
