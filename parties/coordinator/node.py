@@ -128,7 +128,7 @@ class CoordinatorNode:
             await self._mailbox.close()
             await self._link.stop()
         models = {task.name: self._book.final_model(task.name) for task in self._agreement.tasks}
-        return RunReport(models, self._book.progress.records, dict(self._bytes_up))
+        return RunReport(models, tuple(self._book.records), dict(self._bytes_up))
 
     async def _recover(self) -> None:
         if self._book.progress.open:
@@ -180,18 +180,17 @@ class CoordinatorNode:
             await self._gather(first=False)
 
     def _require_result(self, task: Task) -> None:
-        if not self._book.progress.completed(task.name):
+        if not self._book.completed(task.name):
             raise NoResultError(
                 f"task {task.name} used its {task.rounds} rounds without a single sum; see the "
                 "reasons of the aborted rounds"
             )
 
     def _give_up_if_hopeless(self) -> None:
-        progress = self._book.progress
-        if progress.aborts_in_a_row() >= MAX_ABORTS_IN_A_ROW:
+        if self._book.aborts_in_a_row() >= MAX_ABORTS_IN_A_ROW:
             raise NoResultError(
                 f"{MAX_ABORTS_IN_A_ROW} rounds in a row were aborted, the last because: "
-                f"{progress.records[-1].reason}"
+                f"{self._book.records[-1].reason}"
             )
 
     async def _round(self, task: Task) -> None:
@@ -273,7 +272,7 @@ class CoordinatorNode:
             reason=shorten(reason),
             seconds=seconds,
         )
-        done = progress.round_in_task >= task.rounds and progress.completed(task.name) > 0
+        done = progress.round_in_task >= task.rounds and self._book.completed(task.name) > 0
         self._book.end_round(record, done=done, bytes_up=dict(self._bytes_up))
         message = RoundAborted(step[:32], record.reason)
         await self._broadcast(seal(self._identity, self._digest, progress.round, message), b"")

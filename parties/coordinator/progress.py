@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from protocols.identity import Name
+from protocols.identity import Digest, Name
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -38,7 +38,7 @@ class RoundRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State between two rounds, stored in one transaction with the models.
+    """State between two rounds.
 
     Attributes:
         round: number of the last round that began.
@@ -46,7 +46,8 @@ class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         round_in_task: rounds of it that began.
         open: whether that round has not ended yet; after a crash it is aborted.
         done: whether the current task is finished.
-        records: every round that ended.
+        model: digest of its current model, 32 bytes.
+        finals: digest of each finished task's final model, by name.
         bytes_up: bytes received from each party.
     """
 
@@ -55,18 +56,6 @@ class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     round_in_task: Count = 0
     open: bool = False
     done: bool = False
-    records: tuple[RoundRecord, ...] = ()
+    model: Digest | None = None
+    finals: dict[str, Digest] = {}
     bytes_up: dict[str, int] = {}
-
-    def completed(self, task: str) -> int:
-        """How many rounds of a task have a sum."""
-        return sum(r.outcome == "completed" for r in self.records if r.task == task)
-
-    def aborts_in_a_row(self) -> int:
-        """How many of the latest rounds were aborted without one that completed."""
-        count = 0
-        for record in reversed(self.records):
-            if record.outcome == "completed":
-                break
-            count += 1
-        return count

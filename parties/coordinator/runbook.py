@@ -1,4 +1,4 @@
-"""The coordinator's durable state: how far the run has come, and the models, in one transaction."""
+"""The coordinator's durable state: how far the run has come, its rounds, and the models."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import msgspec
 
 from parties.coordinator.ports import CoordinatorJournal
 from parties.coordinator.progress import RoundRecord, RunProgress
-from protocols.errors import NoResultError
+from protocols.errors import JournalError, NoResultError
 
 _PROGRESS: Final = "progress"
-_MODEL: Final = "model"
-_FINAL: Final = "final-"
+_ROUND: Final = "round-"
 
 
 class Runbook:
@@ -25,11 +24,17 @@ class Runbook:
         self.progress = (
             RunProgress() if stored is None else msgspec.msgpack.decode(stored, type=RunProgress)
         )
+        found = (journal.get(f"{_ROUND}{n}") for n in range(1, self.progress.round + 1))
+        self.records = [
+            msgspec.msgpack.decode(record, type=RoundRecord)
+            for record in found
+            if record is not None
+        ]
 
     @property
     def model(self) -> bytes | None:
         """The current task's current model; ``None`` before its first round."""
-        return self._journal.get(_MODEL) if self.progress.round_in_task else None
+        return None if self.progress.model is None else self._blob(self.progress.model)
 
     def final_model(self, task: str) -> bytes:
         """Return the final model of a finished task.
@@ -37,27 +42,47 @@ class Runbook:
         Raises:
             NoResultError: there is none.
         """
-        model = self._journal.get(_FINAL + task)
-        if model is None:
+        if task not in self.progress.finals:
             raise NoResultError(f"task {task} has no model; run it again")
+        return self._blob(self.progress.finals[task])
+
+    def _blob(self, digest: bytes) -> bytes:
+        model = self._journal.blob(digest)
+        if model is None:
+            raise JournalError(
+                f"model {digest.hex()[:16]}… is gone from the state directory; restore it, or "
+                "start a new run under a new agreement"
+            )
         return model
+
+    def completed(self, task: str) -> int:
+        """Return how many rounds of a task have a sum."""
+        return sum(r.outcome == "completed" for r in self.records if r.task == task)
+
+    def aborts_in_a_row(self) -> int:
+        """Return how many rounds were aborted since the last one that completed."""
+        count = 0
+        for record in reversed(self.records):
+            if record.outcome == "completed":
+                break
+            count += 1
+        return count
 
     def begin_task(self, position: int) -> None:
         """Go on to the task at this position."""
-        self._save(
-            msgspec.structs.replace(self.progress, task=position, round_in_task=0, done=False)
-        )
+        self._save(task=position, round_in_task=0, done=False, model=None)
 
     def begin_round(self, model: bytes) -> RunProgress:
         """Use up the next round number; after a crash it is never used again."""
-        progress = msgspec.structs.replace(
-            self.progress,
-            round=self.progress.round + 1,
-            round_in_task=self.progress.round_in_task + 1,
+        before = self.progress
+        digest = self._journal.put_blob(model)
+        self._save(
+            round=before.round + 1,
+            round_in_task=before.round_in_task + 1,
             open=True,
+            model=digest,
         )
-        self._save(progress, model=model)
-        return progress
+        return self.progress
 
     def end_round(
         self,
@@ -71,23 +96,19 @@ class Runbook:
 
         When the task is done, its current model is kept as the final one.
         """
-        progress = msgspec.structs.replace(
-            self.progress,
-            open=False,
-            done=done,
-            records=(*self.progress.records, record),
-            bytes_up=bytes_up,
-        )
-        current = self.model if model is None else model
-        self._save(progress, model=current, final=record.task if done else None)
+        digest = self.progress.model if model is None else self._journal.put_blob(model)
+        finals = dict(self.progress.finals)
+        if done and digest is not None:
+            finals[record.task] = digest
+        self.records.append(record)
+        with self._journal.transaction():
+            self._journal.put(f"{_ROUND}{record.round}", msgspec.msgpack.encode(record))
+            self._save(open=False, done=done, bytes_up=bytes_up, model=digest, finals=finals)
+        kept = set(finals.values())
+        self._journal.keep_blobs(kept if digest is None else {*kept, digest})
 
-    def _save(
-        self, progress: RunProgress, *, model: bytes | None = None, final: str | None = None
-    ) -> None:
+    def _save(self, **changes: object) -> None:
+        progress = msgspec.structs.replace(self.progress, **changes)
         with self._journal.transaction():
             self._journal.put(_PROGRESS, msgspec.msgpack.encode(progress))
-            if model is not None:
-                self._journal.put(_MODEL, model)
-            if final is not None and model is not None:
-                self._journal.put(_FINAL + final, model)
         self.progress = progress

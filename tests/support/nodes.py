@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import contextmanager
 
 import numpy as np
 
 from parties.coordinator.node import CoordinatorNode
+from parties.embedded import Hook, MemoryJournal, MemoryNetwork
 from parties.party.node import PartyNode
 from protocols.agreement import SignedAgreement, agreement_from, bring_into_force, sign_agreement
-from protocols.errors import JournalError
 from protocols.identity import Identity
 from securefed.data.table import Data
 from securefed.learning.registry import suggest
 from securefed.runtime import LearningStrategy, LearningTrainer
 from support.masking import seeded_random
-from support.simnet import Hook, MemoryNet
-
-
-class MemoryJournal:
-    """The journals' contract without a disk; survives a node that is thrown away."""
-
-    def __init__(self) -> None:
-        self.promises: dict[tuple[int, str], bytes] = {}
-        self.values: dict[str, bytes] = {}
-
-    def promise(self, round: int, step: str, digest: bytes) -> None:
-        if self.promises.setdefault((round, step), digest) != digest:
-            raise JournalError(f"round {round} {step}: something else was promised already")
-
-    def put(self, key: str, value: bytes) -> None:
-        self.values[key] = value
-
-    def get(self, key: str) -> bytes | None:
-        return self.values.get(key)
-
-    @contextmanager
-    def transaction(self):
-        yield
 
 
 def make_agreement(
@@ -132,7 +108,7 @@ class NodeFederation:
         **coordinator_options: object,
     ) -> None:
         self.signed, self.identities, self.data = signed, identities, data
-        self.net = MemoryNet("coordinator", hook)
+        self.net = MemoryNetwork("coordinator", hook)
         self.events: list[tuple[str, object]] = []
         self.journals = {name: MemoryJournal() for name in identities}
         self.models: dict[str, dict[str, bytes]] = {name: {} for name in data}

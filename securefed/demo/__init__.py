@@ -1,0 +1,1 @@
+"""The demonstration: five companies, six processes, one of them killed on the way."""

@@ -1,0 +1,123 @@
+"""What a person sees of a running demonstration: a live table, or lines without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from securefed.demo.processes import Line
+
+_STEPS = {
+    "connected": "connected",
+    "round-opened": "advertised keys",
+    "shared": "dealt shares",
+    "training": "training",
+    "submitted": "sent masked update",
+    "confirmed": "confirmed survivors",
+    "unmasked": "released shares",
+    "round-completed": "round done",
+    "round-aborted": "round aborted",
+    "disconnected": "disconnected",
+    "exit": "ended",
+}
+
+
+class View:
+    """Shows events; ``quiet`` shows none. A context manager that puts the terminal back."""
+
+    def __init__(
+        self, console: Console, parties: Sequence[str], rounds: Mapping[str, int], *, quiet: bool
+    ) -> None:
+        """Args: where to print; party names; most rounds of each task, by name."""
+        self._console, self._quiet = console, quiet
+        self._state = dict.fromkeys(parties, "starting")
+        self._bytes = dict.fromkeys(parties, 0)
+        self._killed: set[str] = set()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[metric]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._tasks = {
+            name: self._bars.add_task(name, total=most, metric="", start=False)
+            for name, most in rounds.items()
+        }
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._console.is_terminal:
+            self._live = Live(self._render(), console=self._console, refresh_per_second=8)
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.update(self._render())
+            self._live.__exit__(kind, error, trace)
+
+    def say(self, text: str) -> None:
+        """Print one line above the live part."""
+        if not self._quiet:
+            self._console.print(text)
+
+    def killed(self, party: str) -> None:
+        """Mark a party that was killed on purpose."""
+        self._killed.add(party)
+        self._state[party] = "killed on purpose"
+        self.say(f"[bold]{party} is killed in the middle of the round, on purpose")
+
+    def show(self, line: Line) -> None:
+        """Take one event of a node into account."""
+        if line.node in self._state:
+            if line.node not in self._killed:
+                self._state[line.node] = _STEPS.get(line.name, self._state[line.node])
+                self._bytes[line.node] += int(line.event.get("bytes", 0) or 0)
+        else:
+            self._show_coordinator(line.name, line.event)
+        if self._live is not None:
+            self._live.update(self._render())
+
+    def _show_coordinator(self, name: str, event: Mapping[str, Any]) -> None:
+        task = str(event.get("task", ""))
+        if name == "round-opened" and task in self._tasks:
+            self._bars.start_task(self._tasks[task])
+        elif name == "round-completed" and task in self._tasks:
+            metrics = ", ".join(f"{key} {value:.4g}" for key, value in event["metrics"].items())
+            total = event["round_in_task"] if event["task_done"] else None
+            self._bars.update(
+                self._tasks[task], completed=event["round_in_task"], metric=metrics, total=total
+            )
+            if event["task_done"]:
+                self._bars.stop_task(self._tasks[task])
+            if self._live is None:
+                lost = f", lost {', '.join(event['lost'])}" if event["lost"] else ""
+                self.say(
+                    f"{task} round {event['round_in_task']}: {len(event['survivors'])} survivors"
+                    f"{lost}, {metrics} ({event['seconds']:.2f} s)"
+                )
+        elif name == "round-aborted":
+            self.say(f"[yellow]{task}: a round was aborted: {event['reason']}")
+
+    def _render(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("party", min_width=12)
+        table.add_column("now", min_width=22)
+        table.add_column("masked bytes up", justify="right")
+        for name, state in self._state.items():
+            style = "red" if name in self._killed else ""
+            table.add_row(name, state, f"{self._bytes[name]:,}", style=style)
+        return Group(self._bars, table)

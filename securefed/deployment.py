@@ -1,0 +1,107 @@
+"""What a node loads before it runs: the agreement in force and everybody's pinned certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from parties.transport.tls import MAX_CERTIFICATE_BYTES, PinnedPeer
+from protocols.agreement import (
+    Agreement,
+    AgreementSignature,
+    SignedAgreement,
+    bring_into_force,
+    load_agreement,
+)
+from protocols.agreement.signatures import MAX_SIGNATURE_FILE_BYTES
+from protocols.errors import AgreementError, KeyFileError
+
+SIGNATURES: Final = "signatures"
+CERTIFICATES: Final = "certificates"
+MAX_AGREEMENT_BYTES: Final = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An agreement in force, and the certificates of those whom it names.
+
+    Attributes:
+        signed: the agreement with every party's valid signature.
+        pins: certificate of the coordinator and of each party, by name.
+    """
+
+    signed: SignedAgreement
+    pins: dict[str, PinnedPeer] = field(repr=False)
+
+    @property
+    def agreement(self) -> Agreement:
+        """The agreement itself."""
+        return self.signed.agreement
+
+    @classmethod
+    def load(
+        cls, agreement: Path, *, signatures: Path | None = None, certificates: Path | None = None
+    ) -> Deployment:
+        """Read and verify everything from files.
+
+        Args:
+            agreement: the TOML file.
+            signatures: directory of ``<name>.sig``; by default ``signatures`` beside the file.
+            certificates: directory of ``<name>.pem``; by default ``certificates`` beside it.
+
+        Raises:
+            AgreementError: unsafe, or not signed by every party; names those that are missing.
+            SignatureError: a certificate is not the pinned one.
+            KeyFileError: a file cannot be read.
+        """
+        home = agreement.parent
+        loaded = read_agreement(agreement)
+        signed = bring_into_force(loaded, read_signatures(signatures or home / SIGNATURES))
+        where = certificates or home / CERTIFICATES
+        hub = loaded.coordinator
+        pinned = [(hub.name, hub.tls_fingerprint)]
+        pinned += [(party.name, party.tls_fingerprint) for party in loaded.parties]
+        pins = {
+            name: PinnedPeer(name, _read(where / f"{name}.pem", MAX_CERTIFICATE_BYTES), fingerprint)
+            for name, fingerprint in pinned
+        }
+        return cls(signed, pins)
+
+
+def read_agreement(path: Path) -> Agreement:
+    """Read an agreement from its TOML file.
+
+    Raises:
+        AgreementError: malformed; names the key and the mend.
+        KeyFileError: the file cannot be read.
+    """
+    try:
+        text = _read(path, MAX_AGREEMENT_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise AgreementError(str(path), "is not UTF-8 text", "save it as UTF-8") from error
+    return load_agreement(text)
+
+
+def read_signatures(directory: Path) -> list[AgreementSignature]:
+    """Read every ``.sig`` file of a directory, in order of their names; not yet verified.
+
+    Raises:
+        AgreementError: a file is no signature file.
+        KeyFileError: a file cannot be read.
+    """
+    return [
+        AgreementSignature.from_json(_read(path, MAX_SIGNATURE_FILE_BYTES), source=path.name)
+        for path in sorted(directory.glob("*.sig"))
+    ]
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > most:
+        raise KeyFileError(f"{path} is longer than {most} bytes; it is not the right file")
+    return content

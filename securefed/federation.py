@@ -1,0 +1,232 @@
+"""The consortium lead's view: who takes part, what is computed, and the agreement that follows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from protocols.agreement import Agreement, agreement_from, validate
+from protocols.agreement.neighbours import suggest_graph
+from protocols.encoding import packed_size
+from protocols.errors import MisuseError
+from protocols.identity import Identity
+from securefed.data.table import Data
+from securefed.learning.registry import build_task, check_task, suggest
+from securefed.learning.state import state_to_bytes
+from securefed.simulation import COORDINATOR, SimulationResult, simulate
+
+_MESSAGE_ROOM: Final = 2**20
+"""Bytes beside the vector in the longest message, by far enough for 1000 parties' signatures."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberKeys:
+    """Public keys of one member, as ``securefed keygen`` prints them.
+
+    Attributes:
+        public_key: Ed25519, 64 hexadecimal digits.
+        tls_fingerprint: SHA-256 of the certificate, 64 hexadecimal digits.
+    """
+
+    public_key: str
+    tls_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resilience:
+    """What a federation withstands: colluding parties, missing parties, and what follows.
+
+    Attributes:
+        colluders: parties that may side with the coordinator.
+        max_dropouts: parties that may be missing in a round that still succeeds.
+        threshold: shares that open a mask.
+        min_cohort: fewest parties whose sum is revealed.
+        neighbours: ``"complete"`` or how many neighbours a party draws.
+    """
+
+    colluders: int
+    max_dropouts: int
+    threshold: int
+    min_cohort: int
+    neighbours: str | int
+
+    @classmethod
+    def for_parties(
+        cls, parties: int, *, colluders: int | None = None, max_dropouts: int | None = None
+    ) -> Resilience:
+        """Choose numbers that ``validate`` accepts: a quarter may collude unless said otherwise.
+
+        Args:
+            parties: 2 or more.
+            colluders: by default ``parties // 4``.
+            max_dropouts: by default as many as the quorum leaves.
+        """
+        c = parties // 4 if colluders is None else colluders
+        quorum = (parties + c) // 2 + 1
+        d = max(0, parties - quorum) if max_dropouts is None else max_dropouts
+        plan = suggest_graph(parties, c, d)
+        if plan is not None and not plan.complete:
+            threshold, neighbours = plan.threshold, plan.degree
+            return cls(c, d, threshold, max(quorum, c + 2), neighbours)
+        threshold = max(c + 1, (c + parties - d) // 2)
+        return cls(c, d, threshold, max(quorum, c + 2), "complete")
+
+
+class Federation:
+    """Builds an agreement step by step.
+
+    >>> lead = Federation("credit", ["north", "south", "west"])
+    >>> lead.add_task("risk", "glm-logistic", rounds=10, features=4, max_rows=500).tasks
+    ('risk',)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parties: Sequence[str],
+        *,
+        colluders: int | None = None,
+        max_dropouts: int | None = None,
+        deadline_seconds: float = 60.0,
+    ) -> None:
+        """Begin a federation.
+
+        Args:
+            name: a-z, 0-9 and inner hyphens.
+            parties: names of the companies, 2 to 1000, same alphabet.
+            colluders: parties that may secretly side with the coordinator.
+            max_dropouts: parties that may be missing in a round that still succeeds.
+            deadline_seconds: how long the coordinator waits at each step.
+        """
+        self._name, self.parties = name, tuple(parties)
+        self._resilience = Resilience.for_parties(
+            len(self.parties), colluders=colluders, max_dropouts=max_dropouts
+        )
+        self._deadline = deadline_seconds
+        self._tasks: list[dict[str, Any]] = []
+        self._largest_model = 0
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in order."""
+        return tuple(task["name"] for task in self._tasks)
+
+    def add_task(self, name: str, kind: str, *, rounds: int, **parameters: Any) -> Self:
+        """Add a task; its ring is chosen so that the sum of all parties cannot wrap.
+
+        Args:
+            name: unique here.
+            kind: a registered kind, such as ``"glm-logistic"`` or ``"torch"``.
+            rounds: most rounds it may take.
+            parameters: of the kind; see ``docs/tasks.md``.
+
+        Raises:
+            AgreementError: unknown kind or parameter; names it and the nearest one.
+        """
+        ring = suggest(kind, parameters, len(self.parties))
+        state = build_task(kind, parameters, name=name).initial_state()
+        self._largest_model = max(self._largest_model, len(state_to_bytes(state)))
+        self._tasks.append(
+            {
+                "name": name,
+                "kind": kind,
+                "rounds": rounds,
+                "dimension": ring.dimension,
+                "bound": ring.bound,
+                "scale": ring.scale,
+                "modulus_bits": ring.modulus_bits,
+                "rounding": ring.rounding,
+                "parameters": dict(parameters),
+            }
+        )
+        return self
+
+    def agreement(
+        self, members: Mapping[str, MemberKeys], *, coordinator: str, address: str
+    ) -> Agreement:
+        """Return the validated agreement, ready to be circulated and signed.
+
+        Args:
+            members: keys of the coordinator and of every party, by name.
+            coordinator: name of the coordinator.
+            address: its ``host:port``.
+
+        Raises:
+            AgreementError: names the key and what to change.
+            MisuseError: somebody's keys are missing, or no task was added.
+        """
+        missing = [name for name in (coordinator, *self.parties) if name not in members]
+        if missing:
+            raise MisuseError(f"no keys of {', '.join(missing[:8])}; run securefed keygen NAME")
+        if not self._tasks:
+            raise MisuseError("a federation computes at least one task; call add_task")
+        plain = self._plain(members, coordinator, address)
+        agreement = agreement_from(plain)
+        validate(agreement)
+        for task in agreement.tasks:
+            check_task(task)
+        return agreement
+
+    def agreement_for(self, identities: Mapping[str, Identity]) -> Agreement:
+        """Return an agreement for nodes in this process, which need no TLS certificates.
+
+        Args:
+            identities: of ``"coordinator"`` and of every party.
+
+        Raises:
+            AgreementError: names the key and what to change.
+        """
+        members = {
+            name: MemberKeys(
+                who.public.raw.hex(), hashlib.sha256(b"no certificate" + who.public.raw).hexdigest()
+            )
+            for name, who in identities.items()
+        }
+        return self.agreement(members, coordinator=COORDINATOR, address="localhost:1")
+
+    def _plain(
+        self, members: Mapping[str, MemberKeys], coordinator: str, address: str
+    ) -> dict[str, Any]:
+        def entry(name: str) -> dict[str, str]:
+            keys = members[name]
+            return {
+                "name": name,
+                "public_key": keys.public_key,
+                "tls_fingerprint": keys.tls_fingerprint,
+            }
+
+        largest = max(packed_size(one["dimension"], one["modulus_bits"]) for one in self._tasks)
+        rules = self._resilience
+        return {
+            "version": 1,
+            "federation": self._name,
+            "coordinator": {**entry(coordinator), "address": address},
+            "parties": [entry(name) for name in self.parties],
+            "tasks": self._tasks,
+            "aggregation": {
+                "mode": "masking",
+                "colluders": rules.colluders,
+                "max_dropouts": rules.max_dropouts,
+                "threshold": rules.threshold,
+                "min_cohort": rules.min_cohort,
+                "neighbours": rules.neighbours,
+                "deadline_seconds": self._deadline,
+                "max_message_bytes": _MESSAGE_ROOM + max(largest, self._largest_model),
+            },
+            "privacy": {"mechanism": "none", "accept_no_differential_privacy": True},
+        }
+
+    def simulate(self, data: Mapping[str, Data], *, seed: int | None = None) -> SimulationResult:
+        """Run every task in this process, with every key, share, mask and signature for real.
+
+        Args:
+            data: rows of each party, by name.
+            seed: makes the local training reproducible; keys and masks stay random.
+
+        Raises:
+            MisuseError: a party has no data.
+            SecureFedError: as a deployed run would.
+        """
+        return simulate(self, data, seed=seed)

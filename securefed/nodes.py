@@ -1,0 +1,200 @@
+"""Coordinator and party as objects: everything a process needs, then one call to run it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from parties.coordinator.node import CoordinatorNode, RunReport
+from parties.keys import KeyRing
+from parties.parallel import add_masks_parallel
+from parties.party.node import PartyNode
+from parties.reporting import Report, log_event
+from parties.store import Journal
+from parties.transport.client import Client
+from parties.transport.server import Server
+from protocols.errors import NoResultError
+from protocols.prg import Words
+from securefed.data.table import Data
+from securefed.deployment import Deployment
+from securefed.learning.torch_parameters import limit_threads
+from securefed.runtime import LearningStrategy, LearningTrainer
+
+R = TypeVar("R")
+MODEL_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinator:
+    """A coordinator ready to run.
+
+    Attributes:
+        deployment: agreement in force and pinned certificates.
+        keys: the coordinator's keys.
+        state: directory of its durable state; the same one after a restart.
+        out: directory for the final models, ``<task>.safetensors``.
+        listen: ``host:port`` to bind; by default the agreement's address.
+        patience_seconds: how long to wait for enough parties.
+        workers: threads that expand masks.
+    """
+
+    deployment: Deployment
+    keys: KeyRing
+    state: Path
+    out: Path | None = None
+    listen: str | None = None
+    patience_seconds: float = 300.0
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+    def run(self, report: Report = log_event) -> RunReport:
+        """Run every task of the agreement and write the models.
+
+        Raises:
+            NoResultError: a task has no model in the end.
+            SecureFedError: anything else that ends the run; its text says what to do.
+        """
+        return run_until_done(self.start(report))
+
+    async def start(self, report: Report = log_event) -> RunReport:
+        """Do the same inside a running event loop."""
+        agreement = self.deployment.agreement
+        strategy = LearningStrategy(agreement)
+        server = Server(
+            address=self.listen or agreement.coordinator.address,
+            tls=self.keys.tls,
+            peers=_others(self.deployment, agreement.coordinator.name),
+            agreement_digest=self.deployment.signed.digest,
+            max_message_bytes=agreement.aggregation.max_message_bytes,
+            spool=_directory(self.state / "spool"),
+        )
+        with Journal(self.state, owner=self.deployment.signed.digest) as journal:
+            node = CoordinatorNode(
+                self.deployment.signed,
+                self.keys.identity,
+                server,
+                journal,
+                strategy,
+                add=self._add,
+                report=report,
+                patience_seconds=self.patience_seconds,
+            )
+            done = await node.run()
+        if self.out is not None:
+            for name, model in done.models.items():
+                write_model(self.out, name, model)
+        return done
+
+    def _add(self, target: Words, masks: Any) -> None:
+        add_masks_parallel(target, masks, self.workers)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A party ready to run.
+
+    Attributes:
+        deployment: agreement in force and pinned certificates.
+        keys: the party's keys.
+        data: its rows, for all tasks or by task name; they never leave this process.
+        state: directory of its durable state; the same one after a restart.
+        out: directory for the final models, ``<task>.safetensors``.
+        address: where the coordinator is, if not at the agreement's address.
+        patience_seconds: how long to wait for a silent coordinator.
+    """
+
+    deployment: Deployment
+    keys: KeyRing
+    data: Data | Mapping[str, Data] = field(repr=False)
+    state: Path
+    out: Path | None = None
+    address: str | None = None
+    patience_seconds: float = 3600.0
+
+    def run(self, report: Report = log_event) -> dict[str, bytes]:
+        """Take part until the run ends; return the final models by task, safetensors bytes.
+
+        Raises:
+            NoResultError: the coordinator ended the run without a result.
+            SecureFedError: anything else that ends it; its text says what to do.
+        """
+        return run_until_done(self.start(report))
+
+    async def start(self, report: Report = log_event) -> dict[str, bytes]:
+        """Do the same inside a running event loop."""
+        agreement = self.deployment.agreement
+        models: dict[str, bytes] = {}
+
+        def keep(name: str, model: bytes) -> None:
+            models[name] = model
+            if self.out is not None:
+                write_model(self.out, name, model)
+
+        trainer = LearningTrainer(agreement, self.data, keep=keep)
+        # Several parties on one machine would fight for its cores.
+        limit_threads(1)
+        client = Client(
+            address=self.address or agreement.coordinator.address,
+            server=self.deployment.pins[agreement.coordinator.name],
+            tls=self.keys.tls,
+            agreement_digest=self.deployment.signed.digest,
+            max_message_bytes=agreement.aggregation.max_message_bytes,
+            spool=_directory(self.state / "spool"),
+        )
+        with Journal(self.state, owner=self.deployment.signed.digest) as journal:
+            node = PartyNode(
+                self.deployment.signed,
+                self.keys.identity,
+                client,
+                journal,
+                trainer,
+                random=secrets.token_bytes,
+                report=report,
+                patience_seconds=self.patience_seconds,
+            )
+            ended = await node.run()
+        if ended.outcome != "completed":
+            raise NoResultError(f"the coordinator ended the run without a result: {ended.reason}")
+        return models
+
+
+def _others(deployment: Deployment, own: str) -> dict[str, Any]:
+    return {name: pin for name, pin in deployment.pins.items() if name != own}
+
+
+def _directory(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def write_model(directory: Path, name: str, model: bytes) -> Path:
+    """Write a model so that a reader finds the whole file or the former one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    final = directory / f"{name}{MODEL_SUFFIX}"
+    draft = directory / f".{name}{MODEL_SUFFIX}.{secrets.token_hex(4)}"
+    with draft.open("wb") as stream:
+        stream.write(model)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(final)
+    return final
+
+
+def run_until_done(work: Coroutine[Any, Any, R]) -> R:
+    """Run a node; SIGTERM and Ctrl-C end it in order, so that its peers are told."""
+
+    async def guarded() -> R:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, task.cancel)
+        return await task
+
+    return asyncio.run(guarded())
