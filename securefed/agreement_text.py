@@ -1,0 +1,49 @@
+"""An agreement as TOML text that :func:`protocols.agreement.load_agreement` reads back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from protocols.agreement import Agreement
+
+
+def agreement_to_toml(agreement: Agreement) -> str:
+    """Return TOML text of an agreement; reading it back gives the same digest."""
+    plain = agreement.to_plain()
+    lines: list[str] = []
+    _write_table(lines, "", plain)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _write_table(lines: list[str], path: str, table: Mapping[str, Any]) -> None:
+    tables = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    arrays = {
+        key: value
+        for key, value in table.items()
+        if isinstance(value, list) and value and isinstance(value[0], Mapping)
+    }
+    for key, value in table.items():
+        if key not in tables and key not in arrays:
+            lines.append(f"{key} = {_scalar(value)}")
+    for key, value in tables.items():
+        name = f"{path}{key}"
+        lines.extend(("", f"[{name}]"))
+        _write_table(lines, f"{name}.", value)
+    for key, rows in arrays.items():
+        name = f"{path}{key}"
+        for row in rows:
+            lines.extend(("", f"[[{name}]]"))
+            _write_table(lines, f"{name}.", row)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(_scalar(item) for item in value) + "]"
+    # A JSON string of our alphabet is a TOML basic string; both escape alike.
+    return json.dumps(value, ensure_ascii=False)

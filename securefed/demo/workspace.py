@@ -1,0 +1,126 @@
+"""What partners would exchange by hand: keys, certificates, agreement, signatures, and their data.
+
+Everything is made in one directory, as ``securefed keygen``, ``init`` and ``sign`` would make it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from parties.keys import KeyRing, certificate_path, create_keys
+from protocols.agreement import Agreement, sign_agreement
+from securefed.agreement_text import agreement_to_toml
+from securefed.data.loaders import save_party_data
+from securefed.data.table import Data
+from securefed.deployment import CERTIFICATES, SIGNATURES
+from securefed.federation import Federation, MemberKeys
+from securefed.learning.demo import DemoTask
+
+COORDINATOR: Final = "coordinator"
+DEADLINE_SECONDS: Final = 8.0
+"""Long enough for a step on two busy cores, short enough to watch a dropout being survived."""
+_LOG2_COST: Final = 14
+"""scrypt cost of the demonstration's keys: their passphrase is random and lives as long as it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where everything of one demonstration lies.
+
+    Attributes:
+        home: the directory.
+        agreement: what every party signed.
+        passphrase: of all keys.
+    """
+
+    home: Path
+    agreement: Agreement
+    passphrase: str = field(repr=False)
+
+    @property
+    def agreement_file(self) -> Path:
+        """The signed TOML file."""
+        return self.home / "agreement.toml"
+
+    @property
+    def keys(self) -> Path:
+        """Directory of everybody's keys; companies would each have their own."""
+        return self.home / "keys"
+
+    def models(self, node: str) -> Path:
+        """Directory of the final models at one node."""
+        return self.home / "models" / node
+
+    def node_options(self, node: str) -> list[str]:
+        """Return the command-line options that every node of this workspace takes."""
+        return [
+            str(self.agreement_file),
+            "--keys",
+            str(self.keys),
+            "--state",
+            str(self.home / "state" / node),
+            "--out",
+            str(self.models(node)),
+            "--json",
+        ]
+
+    def data_file(self, party: str) -> Path:
+        """A party's rows."""
+        return self.home / "data" / f"{party}.npz"
+
+
+def prepare(
+    home: Path, parties: Mapping[str, Data], tasks: Sequence[DemoTask], *, federation: str
+) -> Workspace:
+    """Make keys, agreement, signatures, certificates and data files for a demonstration.
+
+    Args:
+        home: an empty directory.
+        parties: rows of each company, by name.
+        tasks: what is computed, in order.
+        federation: its name.
+
+    Raises:
+        SecureFedError: something cannot be made or written.
+    """
+    passphrase = secrets.token_hex(32)
+    rings = {
+        name: create_keys(home / "keys", name, passphrase.encode(), log2_cost=_LOG2_COST)
+        for name in (COORDINATOR, *parties)
+    }
+    lead = Federation(federation, list(parties), deadline_seconds=DEADLINE_SECONDS)
+    for task in tasks:
+        lead.add_task(task.name, task.kind, rounds=task.rounds, **task.parameters)
+    agreement = lead.agreement(
+        {name: _public(ring) for name, ring in rings.items()},
+        coordinator=COORDINATOR,
+        address=f"localhost:{_free_port()}",
+    )
+    made = Workspace(home, agreement, passphrase)
+    made.agreement_file.write_text(agreement_to_toml(agreement), encoding="utf-8")
+    for directory in (SIGNATURES, CERTIFICATES, "data", "logs"):
+        (home / directory).mkdir()
+    for name, rows in parties.items():
+        signature = sign_agreement(agreement, rings[name].identity)
+        (home / SIGNATURES / f"{name}.sig").write_bytes(signature.to_json())
+        save_party_data(made.data_file(name), rows)
+    for name in rings:
+        shutil.copyfile(certificate_path(made.keys, name), home / CERTIFICATES / f"{name}.pem")
+    return made
+
+
+def _public(ring: KeyRing) -> MemberKeys:
+    return MemberKeys(ring.identity.public.raw.hex(), ring.tls.fingerprint)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
