@@ -99,18 +99,22 @@ def _thaw(value: Mapping[str, Parameter]) -> dict[str, object]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
 
 
+# Constraints come first: pydantic then puts them on the string itself, inside the other checks.
 PartyName = Annotated[
     str,
-    BeforeValidator(_not_a_placeholder),
     Field(pattern=NAME_PATTERN, max_length=MAX_NAME_LENGTH),
+    BeforeValidator(_not_a_placeholder),
 ]
 Kind = Annotated[str, Field(pattern=KIND_PATTERN, max_length=MAX_NAME_LENGTH)]
-Hex32 = Annotated[str, BeforeValidator(_plain_hex), Field(pattern=HEX_32_PATTERN)]
+Hex32 = Annotated[str, Field(pattern=HEX_32_PATTERN), BeforeValidator(_plain_hex)]
 Address = Annotated[
-    str, BeforeValidator(_not_a_placeholder), Field(max_length=300), AfterValidator(_address)
+    str, Field(max_length=300), BeforeValidator(_not_a_placeholder), AfterValidator(_address)
 ]
-Real = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_positive_zero)]
-Neighbours = Annotated[int | Literal["complete"], BeforeValidator(_neighbours)]
+Neighbours = Annotated[
+    Annotated[int, Field(ge=1, lt=1000)] | Literal["complete"], BeforeValidator(_neighbours)
+]
+PositiveZero = BeforeValidator(_positive_zero)
+"""Gives both zeros of float64 one byte string."""
 AsTuple = BeforeValidator(_as_tuple)
 """TOML knows arrays only; a frozen model holds tuples."""
 

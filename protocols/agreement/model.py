@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
@@ -23,7 +24,7 @@ from protocols.agreement.fields import (
     Parameter,
     Parameters,
     PartyName,
-    Real,
+    PositiveZero,
 )
 from protocols.encoding import FixedPoint
 from protocols.errors import AgreementError
@@ -54,6 +55,14 @@ class Member(_Table):
     """its name: a-z, 0-9 and inner hyphens, at most 64 characters"""
     public_key: Hex32
     """its Ed25519 identity, 64 hexadecimal digits, printed by `securefed keygen`"""
+
+    def verify_key(self) -> VerifyKey:
+        """Return the public key under this name.
+
+        Raises:
+            SignatureError: it is no Ed25519 key.
+        """
+        return _verify_key(self.name, self.public_key)
 
 
 class Party(Member):
@@ -87,9 +96,9 @@ class Task(_Table):
     """most rounds the task may take; no party answers a further one"""
     dimension: Annotated[int, Field(ge=1, le=MAX_DIMENSION)]
     """how many numbers the summed vector holds"""
-    bound: Annotated[Real, Field(gt=0)]
+    bound: Annotated[float, Field(gt=0, allow_inf_nan=False), PositiveZero]
     """largest absolute value of any number of any party, in model units; larger ones are refused"""
-    scale: Annotated[Real, Field(gt=0)]
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False), PositiveZero]
     """grid steps per model unit: numbers are rounded to multiples of 1/scale"""
     modulus_bits: Annotated[int, Field(ge=2, le=64)]
     """bits per summed number on the wire; parties x bound x scale must stay below 2^(bits-1)"""
@@ -114,7 +123,7 @@ class Aggregation(_Table):
     """fewest parties whose sum may be revealed"""
     neighbours: Neighbours = "complete"
     """"complete": every pair of parties shares a mask; or how many neighbours each party draws"""
-    deadline_seconds: Annotated[Real, Field(ge=0.5, le=86_400)]
+    deadline_seconds: Annotated[float, Field(ge=0.5, le=86_400), PositiveZero]
     """how long the coordinator waits at each step of a round, in seconds"""
     max_message_bytes: Annotated[int, Field(ge=2**16, le=2**34)]
     """longest message that a node accepts, in bytes"""
@@ -138,11 +147,11 @@ class Agreement(_Table):
     """name of the federation: a-z, 0-9 and inner hyphens, at most 64 characters"""
     coordinator: Coordinator
     """who runs the rounds"""
-    parties: Annotated[tuple[Party, ...], AsTuple, Field(min_length=2, max_length=MAX_PARTIES)]
+    parties: Annotated[tuple[Party, ...], Field(min_length=2, max_length=MAX_PARTIES), AsTuple]
     """the companies that take part, 2 to 1000"""
-    auditors: Annotated[tuple[Auditor, ...], AsTuple, Field(max_length=MAX_AUDITORS)] = ()
+    auditors: Annotated[tuple[Auditor, ...], Field(max_length=MAX_AUDITORS), AsTuple] = ()
     """who may check the record afterwards, at most 100"""
-    tasks: Annotated[tuple[Task, ...], AsTuple, Field(min_length=1, max_length=MAX_TASKS)]
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1, max_length=MAX_TASKS), AsTuple]
     """what is computed, 1 to 16 tasks in this order; round numbers run on without gaps"""
     aggregation: Aggregation
     """how the sum is formed"""
@@ -151,12 +160,8 @@ class Agreement(_Table):
 
     @property
     def quorum(self) -> int:
-        """Confirmations of one survivor set that a party needs before it unmasks.
-
-        ``floor((n + colluders) / 2) + 1``: the smallest Q with 2Q > n + colluders, so two
-        different sets can never both be confirmed, even when colluders confirm both.
-        """
-        return (len(self.parties) + self.aggregation.colluders) // 2 + 1
+        """Confirmations of one survivor set that a party needs before it unmasks."""
+        return quorum_of(len(self.parties), self.aggregation.colluders)
 
     @property
     def holders(self) -> int:
@@ -199,12 +204,13 @@ class Agreement(_Table):
         """Return the public key of the coordinator, a party or an auditor.
 
         Raises:
-            AgreementError: the agreement names nobody so, or the key is no Ed25519 key.
+            AgreementError: the agreement names nobody so.
+            SignatureError: the key is no Ed25519 key, which :func:`validate` refuses.
         """
         members: tuple[Member, ...] = (self.coordinator, *self.parties, *self.auditors)
         for member in members:
             if member.name == name:
-                return VerifyKey(name, bytes.fromhex(member.public_key))
+                return member.verify_key()
         raise AgreementError(
             "parties", f"nobody is called {name!r}", f"use one of {names(members)}"
         )
@@ -221,6 +227,19 @@ class Agreement(_Table):
             bound=task.bound,
             parties=len(self.parties),
         )
+
+
+def quorum_of(parties: int, colluders: int) -> int:
+    """Return ``floor((n + c) / 2) + 1``: the smallest Q with 2Q > n + c.
+
+    So two different survivor sets can never both be confirmed, even when colluders confirm both.
+    """
+    return (parties + colluders) // 2 + 1
+
+
+@lru_cache(maxsize=4096)
+def _verify_key(name: str, public_key: str) -> VerifyKey:
+    return VerifyKey(name, bytes.fromhex(public_key))
 
 
 def names(members: tuple[Member, ...]) -> str:

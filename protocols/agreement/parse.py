@@ -112,8 +112,10 @@ def _translate(error: ValidationError, data: Mapping[str, Any]) -> AgreementErro
     # A misspelt key is also a missing one: the misspelling is the better thing to name.
     first = min(details, key=lambda one: one["type"] != "extra_forbidden")
     found = _explain(first, data)
-    more = len({_path(one["loc"], data) for one in details}) - 1
-    problem = found.problem + (f" (the first of {more + 1} problems)" if more else "")
+    paths = {_path(one["loc"], data) for one in details}
+    # A list that is too short only because of a bad entry is not a problem of its own.
+    count = sum(not any(other.startswith(f"{path}[") for other in paths) for path in paths)
+    problem = found.problem + (f" (the first of {count} problems)" if count > 1 else "")
     return AgreementError(found.key, problem, found.remedy)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from protocols.agreement import (
@@ -106,3 +107,49 @@ def signatures(agreement: Agreement) -> list[AgreementSignature]:
 
 def in_force(agreement: Agreement) -> SignedAgreement:
     return bring_into_force(agreement, signatures(agreement))
+
+
+FULL = plain_agreement(3) | {
+    "auditors": [{k: v for k, v in member("eve").items() if k != "tls_fingerprint"}]
+}
+
+
+def without(plain: dict[str, Any], path: str) -> dict[str, Any]:
+    copy = json.loads(json.dumps(plain))
+    here = copy
+    *parents, last = path.split(".")
+    for part in parents:
+        here = here[int(part)] if isinstance(here, list) else here[part]
+    del here[last]
+    return copy
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, f"{path}.{index}")
+    else:
+        yield path, value
+
+
+def plain_toml(plain: dict[str, Any]) -> str:
+    """One fixed TOML text, in the order of the dict."""
+
+    def value(one: Any) -> str:
+        if isinstance(one, list):
+            return "[" + ", ".join(map(value, one)) + "]"
+        return json.dumps(one) if not isinstance(one, float) else repr(one)
+
+    lines = [f"{k} = {value(v)}" for k, v in plain.items() if not isinstance(v, dict | list)]
+    for key, table in plain.items():
+        for one in [table] if isinstance(table, dict) else table if isinstance(table, list) else []:
+            lines.append(f"[{key}]" if isinstance(table, dict) else f"[[{key}]]")
+            lines += [f"{k} = {value(v)}" for k, v in one.items() if not isinstance(v, dict)]
+            for inner, content in one.items():
+                if isinstance(content, dict):
+                    lines.append(f"[{key}.{inner}]")
+                    lines += [f"{k} = {value(v)}" for k, v in content.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,122 @@
+"""How long the messages of a round are: by encoding messages of the very shape that will be sent.
+
+Sizes follow from the agreement alone: names, number of parties, neighbour graph, bits per value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from protocols.agreement.model import Agreement, Task
+from protocols.encoding import packed_size
+from protocols.identity import DIGEST_BYTES, SIGNATURE_BYTES, Envelope
+from protocols.masking.messages import (
+    SALT_BYTES,
+    SHARE_PLAINTEXT_BYTES,
+    TAG_BYTES,
+    Advertise,
+    Confirmation,
+    Confirmations,
+    DealtShare,
+    DeliveredShare,
+    Delivery,
+    OpenedShare,
+    Roster,
+    Shares,
+    Submission,
+    Survivors,
+    Unmask,
+)
+from protocols.secret_sharing import SHARE_BYTES
+from protocols.version import PROTOCOL_VERSION
+from protocols.wire import Packet, encode
+
+_DIGEST: Final = bytes(DIGEST_BYTES)
+_SEALED: Final = bytes(SHARE_PLAINTEXT_BYTES + TAG_BYTES)
+_BIN_HEADER: Final = 3
+"""msgpack spends 2 bytes on the header of an empty attachment and up to 5 on a long one."""
+
+
+def blank_envelope(round_: int, step: str, sender: str, message: msgspec.Struct) -> Envelope:
+    """Return an envelope as long as the signed one would be; digest and signature are zeros."""
+    return Envelope(
+        PROTOCOL_VERSION, _DIGEST, round_, step, sender, encode(message), bytes(SIGNATURE_BYTES)
+    )
+
+
+def packet_size(envelope: Envelope, attached: int = 0) -> int:
+    """Return the bytes of a packet with that many attached bytes, rounded up by at most 3."""
+    return len(encode(Packet(envelope))) + (attached + _BIN_HEADER if attached else 0)
+
+
+def step_sizes(agreement: Agreement, task: Task, holders: int | None = None) -> dict[str, int]:
+    """Return the bytes of each masking message of a round in which every party answers.
+
+    Args:
+        agreement: a validated one.
+        task: one of its tasks.
+        holders: dealers whose shares one party holds; by default as many as hold its own.
+
+    Returns:
+        Bytes by step name; for steps whose length depends on the party's name, the longest.
+    """
+    names = tuple(party.name for party in agreement.parties)
+    control = _control_sizes(
+        names,
+        agreement.coordinator.name,
+        agreement.max_rounds,
+        task.dimension,
+        agreement.holders,
+        holders or agreement.holders,
+    )
+    vector = packed_size(task.dimension, task.modulus_bits)
+    return {**control, "submit": control["submit"] + vector + _BIN_HEADER}
+
+
+@lru_cache(maxsize=64)
+def _control_sizes(
+    names: tuple[str, ...], hub: str, round_: int, count: int, holders: int, held: int
+) -> Mapping[str, int]:
+    last, longest = len(names) - 1, max(names, key=len)
+    parties = tuple(range(len(names)))
+
+    def from_all(step: str, message: msgspec.Struct) -> tuple[Envelope, ...]:
+        return tuple(blank_envelope(round_, step, name, message) for name in names)
+
+    # The highest numbers take the most bytes.
+    dealt = tuple(DealtShare(u, _SEALED, _DIGEST, _DIGEST) for u in _highest(last, holders))
+    delivered = tuple(DeliveredShare(u, _SEALED, _DIGEST, _DIGEST) for u in _highest(last, held))
+    opened = tuple(
+        OpenedShare(u, bytes(SHARE_BYTES), bytes(SALT_BYTES)) for u in _highest(last, held)
+    )
+    advertise = Advertise(_DIGEST, _DIGEST)
+    submission = Submission(_DIGEST, _DIGEST, _DIGEST, _DIGEST, count)
+    confirmation = Confirmation(_DIGEST)
+    said: dict[str, msgspec.Struct] = {
+        "advertise": advertise,
+        "share": Shares(_DIGEST, _DIGEST, dealt),
+        "submit": submission,
+        "confirm": confirmation,
+        "unmask": Unmask(_DIGEST, opened, ()),
+    }
+    told: dict[str, msgspec.Struct] = {
+        "roster": Roster(from_all("advertise", advertise)),
+        "deliver": Delivery(last, _DIGEST, parties, delivered),
+        "survivors": Survivors(from_all("submit", submission), ()),
+        "confirmations": Confirmations(from_all("confirm", confirmation)),
+    }
+    sizes = {
+        step: packet_size(blank_envelope(round_, step, sender, message))
+        for sender, messages in ((longest, said), (hub, told))
+        for step, message in messages.items()
+    }
+    return MappingProxyType(sizes)
+
+
+def _highest(last: int, count: int) -> range:
+    return range(max(last + 1 - count, 0), last + 1)
