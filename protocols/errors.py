@@ -147,7 +147,7 @@ class PolicyError(SecureFedError):
     """This party's own rules, or the agreement that it signed, forbid what was asked."""
 
 
-class PrivacyParameterError(SecureFedError):
+class PrivacyParameterError(MisuseError):
     """A noise, sampling or budget parameter that the proofs and the accountants do not cover.
 
     Attributes:

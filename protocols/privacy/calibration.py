@@ -10,7 +10,6 @@ from protocols.errors import PrivacyParameterError
 from protocols.privacy.accounting import check_accountant, epsilon
 from protocols.privacy.releases import (
     MAX_NOISE_MULTIPLIER,
-    MIN_NOISE_MULTIPLIER,
     Release,
     check_delta,
 )

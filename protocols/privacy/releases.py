@@ -71,6 +71,18 @@ class Release:
         """
         return replace(self, count=count)
 
+    def alone(self, sharers: int) -> Release:
+        """Return the worst case of continuous noise that ``sharers`` parties added in equal shares.
+
+        All others collude and tell theirs; one share is left, z / sqrt(sharers).
+
+        Raises:
+            PrivacyParameterError: ``sharers`` is less than 1, or the noise left is below 0.02.
+        """
+        if sharers < 1:
+            raise PrivacyParameterError("sharers", f"{sharers} parties add no noise")
+        return replace(self, noise_multiplier=self.noise_multiplier / math.sqrt(sharers))
+
     def weights(self) -> list[float]:
         """Return the probabilities that 0, 1, .., ``companies`` vectors of one person are added."""
         n, q = self.companies, self.sampling_rate
