@@ -148,7 +148,9 @@ class Channel:
         try:
             plain = self._aead.decrypt(_ZERO_NONCE, sealed, self._binding + b"".join(commitments))
         except InvalidTag as error:
-            raise ShareError(name, "share", "the sealed share does not open") from error
+            raise ShareError(
+                name, "share", "the share does not open: sealed wrongly, or altered"
+            ) from error
         if len(plain) != SHARE_PLAINTEXT_BYTES:
             raise ShareError(name, "share", "the sealed share has another length")
         return SharePair.from_bytes(self._dealer, plain)
