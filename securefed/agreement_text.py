@@ -26,7 +26,7 @@ def _write_table(lines: list[str], path: str, table: Mapping[str, Any]) -> None:
     }
     for key, value in table.items():
         if key not in tables and key not in arrays:
-            lines.append(f"{key} = {_scalar(value)}")
+            lines.append(f"{key} = {toml_value(value)}")
     for key, value in tables.items():
         name = f"{path}{key}"
         lines.extend(("", f"[{name}]"))
@@ -38,12 +38,13 @@ def _write_table(lines: list[str], path: str, table: Mapping[str, Any]) -> None:
             _write_table(lines, f"{name}.", row)
 
 
-def _scalar(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a scalar or a list of scalars as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ", ".join(_scalar(item) for item in value) + "]"
-    # A JSON string of our alphabet is a TOML basic string; both escape alike.
-    return json.dumps(value, ensure_ascii=False)
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    # A JSON string is a TOML basic string, but for the one control character that JSON lets pass.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

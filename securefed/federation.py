@@ -186,6 +186,12 @@ class Federation:
         }
         return self.agreement(members, coordinator=COORDINATOR, address="localhost:1")
 
+    def draft(
+        self, members: Mapping[str, MemberKeys], *, coordinator: str, address: str
+    ) -> dict[str, Any]:
+        """Return the agreement as plain dicts, not validated: keys may still be placeholders."""
+        return self._plain(members, coordinator, address)
+
     def _plain(
         self, members: Mapping[str, MemberKeys], coordinator: str, address: str
     ) -> dict[str, Any]:

@@ -66,15 +66,16 @@ class Coordinator:
         """Do the same inside a running event loop."""
         agreement = self.deployment.agreement
         strategy = LearningStrategy(agreement)
-        server = Server(
-            address=self.listen or agreement.coordinator.address,
-            tls=self.keys.tls,
-            peers=_others(self.deployment, agreement.coordinator.name),
-            agreement_digest=self.deployment.signed.digest,
-            max_message_bytes=agreement.aggregation.max_message_bytes,
-            spool=_directory(self.state / "spool"),
-        )
+        # The journal claims the state directory before anything else is put there.
         with Journal(self.state, owner=self.deployment.signed.digest) as journal:
+            server = Server(
+                address=self.listen or agreement.coordinator.address,
+                tls=self.keys.tls,
+                peers=_others(self.deployment, agreement.coordinator.name),
+                agreement_digest=self.deployment.signed.digest,
+                max_message_bytes=agreement.aggregation.max_message_bytes,
+                spool=_spool(self.state),
+            )
             node = CoordinatorNode(
                 self.deployment.signed,
                 self.keys.identity,
@@ -139,15 +140,15 @@ class Party:
         trainer = LearningTrainer(agreement, self.data, keep=keep)
         # Several parties on one machine would fight for its cores.
         limit_threads(1)
-        client = Client(
-            address=self.address or agreement.coordinator.address,
-            server=self.deployment.pins[agreement.coordinator.name],
-            tls=self.keys.tls,
-            agreement_digest=self.deployment.signed.digest,
-            max_message_bytes=agreement.aggregation.max_message_bytes,
-            spool=_directory(self.state / "spool"),
-        )
         with Journal(self.state, owner=self.deployment.signed.digest) as journal:
+            client = Client(
+                address=self.address or agreement.coordinator.address,
+                server=self.deployment.pins[agreement.coordinator.name],
+                tls=self.keys.tls,
+                agreement_digest=self.deployment.signed.digest,
+                max_message_bytes=agreement.aggregation.max_message_bytes,
+                spool=_spool(self.state),
+            )
             node = PartyNode(
                 self.deployment.signed,
                 self.keys.identity,
@@ -168,9 +169,10 @@ def _others(deployment: Deployment, own: str) -> dict[str, Any]:
     return {name: pin for name, pin in deployment.pins.items() if name != own}
 
 
-def _directory(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
+def _spool(state: Path) -> Path:
+    spool = state / "spool"
+    spool.mkdir(mode=0o700, exist_ok=True)
+    return spool
 
 
 def write_model(directory: Path, name: str, model: bytes) -> Path:

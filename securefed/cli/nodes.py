@@ -1,0 +1,156 @@
+"""``securefed coordinator run`` and ``securefed party run``: one node, one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parties.coordinator.node import RunReport
+from parties.keys import load_keys, read_passphrase
+from parties.reporting import Event
+from securefed.cli.output import console, event_to_plain, print_json
+from securefed.data.loaders import load_party_data
+from securefed.deployment import Deployment
+
+coordinator_app = typer.Typer(help="The node that runs the rounds and sees sums only.")
+party_app = typer.Typer(help="The node of one company; its data stay in this process.")
+
+AgreementFile = Annotated[
+    Path, typer.Argument(help="The agreement, a TOML file.", exists=True, dir_okay=False)
+]
+KeysOption = Annotated[Path, typer.Option("--keys", help="Directory that keygen wrote to.")]
+StateOption = Annotated[
+    Path, typer.Option("--state", help="Directory of durable state; the same after a restart.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Directory for the final models (safetensors).")
+]
+SignaturesOption = Annotated[
+    Path | None,
+    typer.Option("--signatures", help="Directory of .sig files [default: beside the agreement]."),
+]
+CertificatesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificates", help="Directory of everybody's .pem files [default: beside it]."
+    ),
+]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="File with the passphrase of the keys, mode 0600."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
+PatienceOption = Annotated[
+    float, typer.Option("--patience", min=1.0, help="Seconds to wait for the others.")
+]
+
+
+def _passphrase(file: Path | None, *, ask: bool) -> bytes:
+    def prompt() -> str:
+        return str(typer.prompt("Passphrase of the keys", hide_input=True))
+
+    return read_passphrase(file=file, environ=os.environ, prompt=prompt if ask else None)
+
+
+def _reporter(*, as_json: bool) -> Callable[[Event], None]:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if as_json:
+        return lambda event: print_json(event_to_plain(event))
+    screen = console()
+
+    def show(event: Event) -> None:
+        facts = "  ".join(f"{key}={value}" for key, value in event.detail.items())
+        style = "yellow" if event.name in {"refused", "round-aborted", "left-round"} else None
+        screen.print(f"round {event.round:>3}  {event.name:<16} {facts}", style=style, markup=False)
+
+    return show
+
+
+@coordinator_app.command("run")
+def run_coordinator(
+    agreement: AgreementFile,
+    keys: KeysOption,
+    state: StateOption,
+    out: OutOption = None,
+    signatures: SignaturesOption = None,
+    certificates: CertificatesOption = None,
+    passphrase_file: PassphraseOption = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", help="host:port to bind [default: the agreement's].")
+    ] = None,
+    patience: PatienceOption = 300.0,
+    json: JsonOption = False,
+) -> None:
+    """Run every round of an agreement that all parties signed."""
+    from securefed.nodes import Coordinator  # noqa: PLC0415 - gRPC loads slowly; --help must not
+
+    deployment = Deployment.load(agreement, signatures=signatures, certificates=certificates)
+    name = deployment.agreement.coordinator.name
+    ring = load_keys(keys, name, _passphrase(passphrase_file, ask=not json))
+    node = Coordinator(deployment, ring, state, out, listen, patience)
+    _summarise(node.run(_reporter(as_json=json)), out, as_json=json)
+
+
+def _summarise(done: RunReport, out: Path | None, *, as_json: bool) -> None:
+    completed = [record for record in done.records if record.outcome == "completed"]
+    lost = sum(len(record.lost) for record in completed)
+    if as_json:
+        print_json(
+            {
+                "event": "report",
+                "rounds": len(completed),
+                "aborted": len(done.records) - len(completed),
+                "dropouts_survived": lost,
+                "bytes_up": done.bytes_up,
+                "models": sorted(done.models),
+            }
+        )
+        return
+    where = f"; models in {out}" if out is not None else ""
+    console().print(
+        f"completed: {len(completed)} rounds, {len(done.records) - len(completed)} aborted, "
+        f"{lost} dropouts survived{where}"
+    )
+
+
+@party_app.command("run")
+def run_party(
+    agreement: AgreementFile,
+    name: Annotated[str, typer.Option("--name", help="Our name in the agreement.")],
+    keys: KeysOption,
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="Our rows: .npz with arrays features and labels.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    state: StateOption,
+    out: OutOption = None,
+    signatures: SignaturesOption = None,
+    certificates: CertificatesOption = None,
+    passphrase_file: PassphraseOption = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Where the coordinator is [default: the agreement's]."),
+    ] = None,
+    patience: PatienceOption = 3600.0,
+    json: JsonOption = False,
+) -> None:
+    """Take part in a run, under the agreement that we signed and nothing else."""
+    from securefed.nodes import Party  # noqa: PLC0415 - gRPC loads slowly; --help must not
+
+    deployment = Deployment.load(agreement, signatures=signatures, certificates=certificates)
+    deployment.agreement.party_index(name)
+    ring = load_keys(keys, name, _passphrase(passphrase_file, ask=not json))
+    node = Party(deployment, ring, load_party_data(data), state, out, address, patience)
+    models = node.run(_reporter(as_json=json))
+    if not json:
+        console().print(f"completed: models of {', '.join(sorted(models)) or 'no task'}")

@@ -1,0 +1,193 @@
+"""What an agreement will cost, computed before anybody signs it.
+
+Message sizes come from encoding messages of the shape that will be sent; a test compares them with
+a real round. Not counted: TLS and framing, about one percent; repeats after a lost connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from protocols.agreement import Agreement, Task
+from protocols.agreement.sizes import blank_envelope, packet_size, step_sizes
+from protocols.encoding import packed_size, word_bits_for
+from protocols.rounds import RoundOpen, RoundResult
+
+UP: Final = ("advertise", "share", "submit", "confirm", "unmask")
+ORDER: Final = (
+    "open",
+    "advertise",
+    "roster",
+    "share",
+    "deliver",
+    "submit",
+    "survivors",
+    "confirm",
+    "confirmations",
+    "unmask",
+    "result",
+)
+
+DEFAULT_MBIT: Final = 100.0
+LATENCY_SECONDS: Final = 0.025
+"""Assumed one-way delay of a message between companies."""
+MASK_BYTES_PER_SECOND: Final = 1e9
+"""Assumed speed of expanding and adding masks; AES hardware of 2020 reaches several times that."""
+_FLOAT_BYTES: Final = 8
+_DIGEST: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForecast:
+    """One round of one task, with every party taking part; sizes in bytes.
+
+    Attributes:
+        name: of the task.
+        rounds: at most.
+        dimension: summed values.
+        vector_bytes: one packed masked vector.
+        model_bytes: the global model, handed out in every round.
+        model_is_a_guess: the model's size is not known here and taken as 8 bytes a value.
+        messages: bytes of each message of a round by step, as one party sends or receives it.
+        up_per_round: what one party sends.
+        down_per_round: what one party receives.
+        masks_per_party: mask vectors that one party expands, on average.
+        party_memory: at a party, without its own training.
+        coordinator_memory: at the coordinator; it does not grow with the number of parties.
+        seconds_per_round: of transfer and masking, without training, at the stated bandwidth.
+    """
+
+    name: str
+    rounds: int
+    dimension: int
+    vector_bytes: int
+    model_bytes: int
+    model_is_a_guess: bool
+    messages: dict[str, int]
+    up_per_round: int
+    down_per_round: int
+    masks_per_party: float
+    party_memory: int
+    coordinator_memory: int
+    seconds_per_round: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A whole run in which every round is used and every party stays.
+
+    Attributes:
+        parties: how many.
+        mbit_per_second: assumed bandwidth of every node in each direction.
+        tasks: one forecast per task, in order.
+        rounds: at most.
+        party_up: bytes that one party sends in all.
+        party_down: bytes that one party receives in all.
+        coordinator_in: bytes that the coordinator receives in all.
+        coordinator_out: bytes that it sends in all.
+        seconds: transfer and masking, without training.
+    """
+
+    parties: int
+    mbit_per_second: float
+    tasks: tuple[TaskForecast, ...]
+    rounds: int
+    party_up: int
+    party_down: int
+    coordinator_in: int
+    coordinator_out: int
+    seconds: float
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain dicts, lists and numbers."""
+        return asdict(self)
+
+
+def forecast(
+    agreement: Agreement,
+    *,
+    mbit_per_second: float = DEFAULT_MBIT,
+    model_bytes: Mapping[str, int] | None = None,
+) -> Forecast:
+    """Forecast the cost of a validated agreement.
+
+    Args:
+        agreement: the one to be signed.
+        mbit_per_second: bandwidth of every node in each direction, 10^6 bits per second.
+        model_bytes: size of each task's global model by task name, where it is known.
+    """
+    known = model_bytes or {}
+    tasks = tuple(
+        _forecast_task(agreement, task, mbit_per_second, known.get(task.name))
+        for task in agreement.tasks
+    )
+    up = sum(one.rounds * one.up_per_round for one in tasks)
+    # The final model of a task comes with its last result.
+    down = sum(one.rounds * one.down_per_round + one.model_bytes for one in tasks)
+    n = len(agreement.parties)
+    return Forecast(
+        parties=n,
+        mbit_per_second=mbit_per_second,
+        tasks=tasks,
+        rounds=agreement.max_rounds,
+        party_up=up,
+        party_down=down,
+        coordinator_in=n * up,
+        coordinator_out=n * down,
+        seconds=sum(one.rounds * one.seconds_per_round for one in tasks),
+    )
+
+
+def _forecast_task(
+    agreement: Agreement, task: Task, mbit: float, model: int | None
+) -> TaskForecast:
+    n, d = len(agreement.parties), task.dimension
+    vector = packed_size(d, task.modulus_bits)
+    words = d * word_bits_for(task.modulus_bits) // 8
+    model_size = _FLOAT_BYTES * d if model is None else model
+    messages = _messages(agreement, task, model_size)
+    up = sum(messages[step] for step in UP)
+    masks = 1 + _neighbours(agreement)
+    return TaskForecast(
+        name=task.name,
+        rounds=task.rounds,
+        dimension=d,
+        vector_bytes=vector,
+        model_bytes=model_size,
+        model_is_a_guess=model is None,
+        messages=messages,
+        up_per_round=up,
+        down_per_round=sum(messages.values()) - up,
+        masks_per_party=masks,
+        # Update in float64, words before and after masking, packed and on its way.
+        party_memory=_FLOAT_BYTES * d + 2 * words + 2 * vector + 2 * model_size,
+        # Running sum, one vector in transit and unpacked, the sum as float64.
+        coordinator_memory=2 * words + 2 * vector + _FLOAT_BYTES * d + 2 * model_size,
+        seconds_per_round=_transfer_seconds(messages, n, mbit)
+        + (masks + n) * words / MASK_BYTES_PER_SECOND,
+    )
+
+
+def _messages(agreement: Agreement, task: Task, model: int) -> dict[str, int]:
+    hub, round_ = agreement.coordinator.name, agreement.max_rounds
+    opened = RoundOpen(task.name, task.rounds, _DIGEST)
+    result = RoundResult(_DIGEST, len(agreement.parties), done=False)
+    sizes = step_sizes(agreement, task)
+    sizes["open"] = packet_size(blank_envelope(round_, "open", hub, opened), model)
+    sizes["result"] = packet_size(blank_envelope(round_, "result", hub, result))
+    return {step: sizes[step] for step in ORDER}
+
+
+def _neighbours(agreement: Agreement) -> float:
+    """Parties that one party shares a mask with, on average: either of the two drew the other."""
+    others = len(agreement.parties) - 1
+    chance = agreement.holders / others
+    return others * (1 - (1 - chance) ** 2)
+
+
+def _transfer_seconds(messages: Mapping[str, int], parties: int, mbit: float) -> float:
+    # Steps wait for each other, and the coordinator's line carries every party's share of them.
+    bits = 8.0 * parties * sum(messages.values())
+    return bits / (mbit * 1e6) + len(messages) * LATENCY_SECONDS
