@@ -11,6 +11,7 @@ from protocols.agreement import Agreement, agreement_from, validate
 from protocols.agreement.neighbours import suggest_graph
 from protocols.encoding import packed_size
 from protocols.errors import MisuseError
+from protocols.graph import COMPLETE_UP_TO
 from protocols.identity import Identity
 from securefed.data.table import Data
 from securefed.learning.registry import build_task, check_task, suggest
@@ -56,16 +57,20 @@ class Resilience:
     def for_parties(
         cls, parties: int, *, colluders: int | None = None, max_dropouts: int | None = None
     ) -> Resilience:
-        """Choose numbers that ``validate`` accepts: a quarter may collude unless said otherwise.
+        """Choose numbers that ``validate`` accepts.
 
         Args:
             parties: 2 or more.
-            colluders: by default ``parties // 4``.
-            max_dropouts: by default as many as the quorum leaves.
+            colluders: by default a quarter of up to 32 parties, a tenth of more, so that a party
+                needs to draw only a few dozen neighbours.
+            max_dropouts: by default as many as the quorum leaves of up to 32 parties, a tenth of
+                more.
         """
-        c = parties // 4 if colluders is None else colluders
+        few = parties <= COMPLETE_UP_TO
+        c = (parties // 4 if few else parties // 10) if colluders is None else colluders
         quorum = (parties + c) // 2 + 1
-        d = max(0, parties - quorum) if max_dropouts is None else max_dropouts
+        most = max(0, parties - quorum)
+        d = (most if few else min(most, parties // 10)) if max_dropouts is None else max_dropouts
         plan = suggest_graph(parties, c, d)
         if plan is not None and not plan.complete:
             threshold, neighbours = plan.threshold, plan.degree

@@ -1,7 +1,8 @@
 """Is a drawn neighbour graph good enough, and which one would be.
 
-A round may begin without the parties that are missing, so the graph must be private on the smallest
-roster as well as on the largest, and its shares must be recoverable after all dropouts.
+A round may begin without the parties that are missing, so the graph must be private on every roster
+from the smallest to the largest (the bound is not monotone between them), and its shares must be
+recoverable after all dropouts.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def privacy_bits(
     """Return b such that a round's privacy fails with probability at most 2^-b."""
     return min(
         -privacy_failure(roster, colluders=colluders, degree=degree, threshold=threshold)
-        for roster in (parties - max_dropouts, parties)
+        for roster in range(parties - max_dropouts, parties + 1)
     )
 
 
