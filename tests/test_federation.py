@@ -8,6 +8,7 @@ from support.nodes import GLM, toy_data
 
 from protocols.agreement import load_agreement, validate
 from protocols.errors import AgreementError, MisuseError
+from protocols.identity import Identity
 from securefed.agreement_text import agreement_to_toml
 from securefed.federation import Federation, MemberKeys, Resilience
 from securefed.learning.glm import coefficients
@@ -15,8 +16,6 @@ from securefed.learning.reference import fit_pooled
 
 
 def keys(*names: str) -> dict[str, MemberKeys]:
-    from protocols.identity import Identity
-
     made = {}
     for name in names:
         raw = hashlib.sha256(name.encode()).digest()
