@@ -203,18 +203,21 @@ def _open_tls(
     try:
         key = serialization.load_pem_private_key(pem, passphrase)
         certificate = x509.load_pem_x509_certificate(certificate_pem)
+        # Damage inside shows only when a field is read, so every field is read here.
+        public, names = certificate.public_key(), subject_names(certificate)
+        first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{problem} does not open: damaged, or wrong passphrase") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"{problem} is not an elliptic-curve key")
-    if key.public_key() != certificate.public_key():
+    if key.public_key() != public:
         raise KeyFileError(f"{problem} does not belong to the certificate beside it")
-    if subject_names(certificate) != (name, name):
+    if names != (name, name):
         raise KeyFileError(f"the certificate of {name} carries another name")
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+    if not first <= now <= last:
         raise KeyFileError(
-            f"the certificate of {name} is valid from {certificate.not_valid_before_utc:%Y-%m-%d} "
-            f"to {certificate.not_valid_after_utc:%Y-%m-%d}; check the clock, or make new keys"
+            f"the certificate of {name} is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}; check "
+            "the clock, or make new keys"
         )
     return TlsIdentity(
         name=name,
