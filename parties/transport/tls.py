@@ -82,7 +82,8 @@ def create_tls_identity(
 ) -> TlsIdentity:
     """Make a fresh ECDSA P-256 key and a self-signed certificate for ``name``.
 
-    The certificate is no authority (``CA:FALSE``): its key cannot sign certificates for others.
+    The certificate is no authority: its key usage lets nothing that it signs verify (BoringSSL
+    ignores ``CA:FALSE`` in a certificate that it was told to trust, but not the key usage).
 
     Args:
         name: name in the agreement, ``[a-z0-9-]``, at most 64 characters (RFC 5280 bounds a CN so).
@@ -97,8 +98,19 @@ def create_tls_identity(
     issued = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    usage = x509.ExtendedKeyUsage(
+    roles = x509.ExtendedKeyUsage(
         [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    )
+    signatures_only = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
     )
     certificate = (
         x509.CertificateBuilder()
@@ -110,7 +122,8 @@ def create_tls_identity(
         .not_valid_after(issued + timedelta(days=valid_days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=False)
+        .add_extension(signatures_only, critical=True)
+        .add_extension(roles, critical=False)
         .sign(key, hashes.SHA256())
     )
     return TlsIdentity(
@@ -139,7 +152,11 @@ def subject_names(certificate: x509.Certificate) -> tuple[str, str]:
     common = [str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         return (common[0] if len(common) == 1 else "", "")
     names = extension.value.get_values_for_type(x509.DNSName)
     return (
