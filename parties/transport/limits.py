@@ -76,6 +76,8 @@ class Limits:
             ("grpc.max_receive_message_length", _HARD_FRAME_BYTES),
             ("grpc.keepalive_time_ms", _ms(self.keepalive_seconds)),
             ("grpc.keepalive_timeout_ms", _ms(self.keepalive_timeout_seconds)),
+            # Without this one the core gives the ping itself a minute.
+            ("grpc.http2.ping_timeout_ms", _ms(self.keepalive_timeout_seconds)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
             # No decompression: a kilobyte must not become a megabyte. Such frames fail to decode.
