@@ -94,6 +94,8 @@ class Draft:
         colluders: by default a quarter of the parties.
         max_dropouts: by default as many as possible.
         deadline_seconds: at each step of a round.
+        accept_no_differential_privacy: whether to answer that question now; ``validate`` refuses
+            the agreement until somebody has.
     """
 
     federation: str
@@ -107,9 +109,10 @@ class Draft:
     colluders: int | None = None
     max_dropouts: int | None = None
     deadline_seconds: float = 60.0
+    accept_no_differential_privacy: bool = False
 
     def to_toml(self) -> str:
-        """Return the commented text; only placeholders keep it from being valid.
+        """Return the commented text; only what is left open keeps it from being valid.
 
         Raises:
             AgreementError: a number, name or parameter that ``validate`` would refuse.
@@ -119,6 +122,8 @@ class Draft:
         agreement_from(self._plain(stand_in, self.address or "localhost:1"))
         keys = {one.name: one.known_keys() for one in members}
         plain = self._plain(keys, self.address or f"{PLACEHOLDER} host:port")
+        accepted = self.accept_no_differential_privacy
+        plain["privacy"] = {**plain["privacy"], "accept_no_differential_privacy": accepted}
         return "\n".join(_document(plain)) + "\n"
 
     def _plain(self, keys: Mapping[str, MemberKeys], address: str) -> dict[str, Any]:

@@ -140,6 +140,13 @@ def forecast(
     )
 
 
+def opening_bytes(agreement: Agreement, task: Task, model: int) -> int:
+    """Return the bytes of the message that opens a round with a model of ``model`` bytes."""
+    opened = RoundOpen(task.name, task.rounds, _DIGEST)
+    hub, round_ = agreement.coordinator.name, agreement.max_rounds
+    return packet_size(blank_envelope(round_, "open", hub, opened), model)
+
+
 def _forecast_task(
     agreement: Agreement, task: Task, mbit: float, model: int | None
 ) -> TaskForecast:
@@ -172,10 +179,9 @@ def _forecast_task(
 
 def _messages(agreement: Agreement, task: Task, model: int) -> dict[str, int]:
     hub, round_ = agreement.coordinator.name, agreement.max_rounds
-    opened = RoundOpen(task.name, task.rounds, _DIGEST)
     result = RoundResult(_DIGEST, len(agreement.parties), done=False)
     sizes = step_sizes(agreement, task)
-    sizes["open"] = packet_size(blank_envelope(round_, "open", hub, opened), model)
+    sizes["open"] = opening_bytes(agreement, task, model)
     sizes["result"] = packet_size(blank_envelope(round_, "result", hub, result))
     return {step: sizes[step] for step in ORDER}
 

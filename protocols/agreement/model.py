@@ -118,7 +118,7 @@ class Aggregation(_Table):
     max_dropouts: Annotated[int, Field(ge=0, lt=MAX_PARTIES)]
     """parties that may be missing or fall silent in a round that still succeeds"""
     threshold: Annotated[int, Field(ge=1, lt=MAX_PARTIES)]
-    """shares that open a party's mask; more than colluders, at most holders - max_dropouts"""
+    """shares that open a mask; above colluders, at most parties - 1 - max_dropouts if complete"""
     min_cohort: Annotated[int, Field(ge=2, le=MAX_PARTIES)]
     """fewest parties whose sum may be revealed"""
     neighbours: Neighbours = "complete"

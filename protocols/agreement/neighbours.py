@@ -30,10 +30,12 @@ def privacy_bits(
     parties: int, colluders: int, max_dropouts: int, degree: int, threshold: int
 ) -> float:
     """Return b such that a round's privacy fails with probability at most 2^-b."""
-    return min(
-        -privacy_failure(roster, colluders=colluders, degree=degree, threshold=threshold)
-        for roster in range(parties - max_dropouts, parties + 1)
-    )
+    rosters = range(parties - max_dropouts, parties + 1)
+    return min(_privacy_bits(one, colluders, degree, threshold) for one in rosters)
+
+
+def _privacy_bits(roster: int, colluders: int, degree: int, threshold: int) -> float:
+    return -privacy_failure(roster, colluders=colluders, degree=degree, threshold=threshold)
 
 
 def recovery_bits(parties: int, max_dropouts: int, degree: int, threshold: int) -> float:
@@ -54,16 +56,24 @@ def safe_thresholds(
     if fewest <= COMPLETE_UP_TO or colluders > fewest - 2 or not 1 <= degree < fewest - 1:
         return None
 
-    def private(threshold: int) -> bool:
-        return privacy_bits(parties, colluders, max_dropouts, degree, threshold) >= SECURITY_BITS
+    def private_at_the_ends(threshold: int) -> bool:
+        return all(
+            _privacy_bits(roster, colluders, degree, threshold) >= SECURITY_BITS
+            for roster in (fewest, parties)
+        )
 
-    def recoverable(threshold: int) -> bool:
-        return recovery_bits(parties, max_dropouts, degree, threshold) >= CORRECTNESS_BITS
+    def lost(threshold: int) -> bool:
+        return recovery_bits(parties, max_dropouts, degree, threshold) < CORRECTNESS_BITS
 
-    # A larger threshold only helps privacy and only hurts recovery.
+    # A larger threshold only helps privacy and only hurts recovery. The ends of the range of
+    # rosters, which are quick to check, leave little to do for the check of every roster.
     candidates = range(1, degree + 1)
-    low = bisect_left(candidates, True, key=private) + 1
-    high = bisect_left(candidates, True, key=lambda threshold: not recoverable(threshold))
+    low = bisect_left(candidates, True, key=private_at_the_ends) + 1
+    high = bisect_left(candidates, True, key=lost)
+    while (
+        low <= high and privacy_bits(parties, colluders, max_dropouts, degree, low) < SECURITY_BITS
+    ):
+        low += 1
     return (low, high) if low <= high else None
 
 

@@ -130,7 +130,7 @@ def _warnings(agreement: Agreement) -> Iterator[str]:
         yield (
             "differential privacy is off: the sums and models that this federation publishes can "
             "reveal individual people in the data of any party; masking hides only which party a "
-            "contribution came from"
+            "contribution came from, and sums over different survivors can be compared"
         )
     if rules.colluders == 0:
         yield (

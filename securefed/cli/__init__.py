@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 
 from protocols.errors import SecureFedError
 from protocols.version import PROTOCOL_VERSION, __version__
-from securefed.cli import demo, nodes
+from securefed.cli import agreement, demo, init, keygen, nodes, sign
 from securefed.cli.exit_codes import ExitCode, exit_code
-from securefed.cli.output import error_to_plain, print_json
+from securefed.cli.output import error_to_plain, print_error, print_json
+
+# Typer does not export the base of its usage errors under one name in all its versions.
+_UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
     name="securefed",
@@ -39,6 +42,12 @@ def _options(
     pass
 
 
+app.command("init")(init.init)
+app.command("keygen")(keygen.keygen)
+app.command("validate")(agreement.validate_agreement)
+app.command("inspect")(agreement.inspect_agreement)
+app.command("sign")(sign.sign)
+app.command("schema")(agreement.schema)
 app.add_typer(nodes.coordinator_app, name="coordinator")
 app.add_typer(nodes.party_app, name="party")
 app.command("demo")(demo.demo)
@@ -46,15 +55,20 @@ app.command("demo")(demo.demo)
 
 def main() -> NoReturn:
     """Run the command line. Expected errors are one line, or one JSON object with ``--json``."""
+    as_json = "--json" in sys.argv
     try:
-        app(standalone_mode=True)
+        # On its own, typer explains a wrong command line to people and exits with 2.
+        code = app(standalone_mode=not as_json)
     except SecureFedError as error:
-        if "--json" in sys.argv:
+        if as_json:
             print_json(error_to_plain(error))
         else:
-            typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+            print_error(str(error))
         sys.exit(exit_code(error))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except _UsageError as error:
+        print_json({"error": "UsageError", "message": str(error), "exit_code": int(ExitCode.USAGE)})
+        sys.exit(ExitCode.USAGE)
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         typer.echo("interrupted", err=True)
         sys.exit(ExitCode.INTERRUPTED)
-    sys.exit(ExitCode.OK)
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)

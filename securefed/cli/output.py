@@ -19,6 +19,12 @@ def console() -> Console:
     return Console(highlight=False)
 
 
+def print_error(text: str) -> None:
+    """Print one line on standard error; NO_COLOR is respected."""
+    screen = Console(stderr=True, highlight=False)
+    screen.print(f"error: {text}", style="red", markup=False, soft_wrap=True)
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of its own, at once."""
     typer.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
