@@ -139,7 +139,7 @@ def _masses(variance: Fraction) -> tuple[list[int], int]:
 
     Each mass is the last times exp(-(2x + 1) / 2v), itself a running product. Every factor is below
     one and every product is rounded down once, so the absolute error of mass x is below
-    x^2 * 2^(9 - 256): for x < 2^15 less than 2^-216, nothing beside the 2^-128 of a weight.
+    x^2 * 2^(25 - 256): for x < 2^15 less than 2^-201, nothing beside the 2^-128 of a weight.
     """
     half = _exp_of_minus(Fraction(1, 2) / variance)
     whole = (half * half) >> _WORK_BITS
@@ -156,7 +156,7 @@ def _masses(variance: Fraction) -> tuple[list[int], int]:
 
 
 def _exp_of_minus(x: Fraction) -> int:
-    """Compute exp(-x) * 2^256 for 0 < x <= 8 by its series, to within 2^7 units."""
+    """Compute exp(-x) * 2^256 for 0 < x <= 8 by its series, to within 2^22 units."""
     term, total, n = _ONE, _ONE, 1
     while term:
         term = term * x.numerator // (x.denominator * n)

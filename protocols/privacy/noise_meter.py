@@ -2,9 +2,8 @@
 
 Every party appends K coordinates that are zero but for its share of noise. In the sum they show the
 noise alone, which depends on nobody's data and so costs no privacy. Their sum of squares over the
-promised variance follows a chi-square distribution with K degrees of freedom; that the noise is
-integer changes its tails by less than a factor of 1 + 2^-100 for shares of 12 squared grid units or
-more (``docs/theory/lattice-lemma.md``, section 6).
+promised variance follows a chi-square distribution with K degrees of freedom, up to what
+``docs/theory/lattice-lemma.md``, section 6, proves of the difference that integers make.
 
 It finds a party that is broken or lazy. It does not find one that cheats: noise on these
 coordinates alone, or noise that is known to somebody, looks the same.
@@ -24,8 +23,12 @@ from protocols.errors import InputError, PrivacyParameterError
 from protocols.privacy.chi_square import lower_limit, upper_limit
 
 METER_VALUES: Final = 4096
-FALSE_ALARM: Final = 5e-7
-"""Probability that a round in which every share was added is called anything but as promised."""
+FALSE_ALARM: Final = 1e-6
+"""Bound on the probability that a sum with every share is called anything but as promised, for a
+promised variance of 2^14 squared grid units or more."""
+
+_TAIL: Final = FALSE_ALARM / 5
+"""Of the chi-square distribution, on each side; integers may double it, and a little."""
 
 Verdict = Literal["as promised", "too little", "too much"]
 
@@ -84,6 +87,5 @@ def read_meter(
 
 @lru_cache(maxsize=16)
 def _limits(count: int) -> tuple[float, float]:
-    """Return the ratios beyond which half the false alarms lie, on each side."""
-    level = FALSE_ALARM / 2
-    return lower_limit(level, count) / count, upper_limit(level, count) / count
+    """Return the ratios below and above which a meter of ``count`` values raises an alarm."""
+    return lower_limit(_TAIL, count) / count, upper_limit(_TAIL, count) / count
