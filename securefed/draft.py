@@ -10,9 +10,10 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from protocols.agreement import Agreement, agreement_from
 from protocols.agreement.fields import PLACEHOLDER
@@ -188,13 +189,27 @@ def _table(model: type[BaseModel], row: Mapping[str, Any], *, explained: bool) -
         if not isinstance(value, Mapping):
             about = (model.model_fields[key].description or "") if explained else ""
             yield from _entry(key, value, about)
-    if "parameters" in row:
-        meanings = _parameter_meanings(PARAMETERS.get(str(row["kind"])))
-        yield ""
-        yield from _comment(str(model.model_fields["parameters"].description))
-        yield "[tasks.parameters]"
-        for key, value in row["parameters"].items():
-            yield from _entry(key, value, meanings.get(key, ""))
+    for key, inner in row.items():
+        if isinstance(inner, Mapping):
+            field = model.model_fields[key]
+            meanings = (
+                _parameter_meanings(PARAMETERS.get(str(row["kind"])))
+                if key == "parameters"
+                else _meanings(field)
+            )
+            yield ""
+            yield from _comment(field.description or key)
+            yield f"[tasks.{key}]"
+            for name, value in inner.items():
+                yield from _entry(name, value, meanings.get(name, ""))
+
+
+def _meanings(field: FieldInfo) -> dict[str, str]:
+    """Describe the keys of a table within a table, which may be optional."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return {name: one.description or "" for name, one in kind.model_fields.items()}
+    return {}
 
 
 def _entry(key: str, value: Any, about: str) -> Iterator[str]:

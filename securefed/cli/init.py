@@ -12,7 +12,7 @@ from protocols.agreement.fields import PLACEHOLDER
 from protocols.errors import MisuseError
 from securefed.cli.options import JsonOption
 from securefed.cli.output import console, print_json
-from securefed.draft import Draft, DraftMember
+from securefed.draft import PARAMETERS, Draft, DraftMember
 from securefed.signing import write_text
 from securefed.summary import counted
 
@@ -104,9 +104,8 @@ def _parameters(kind: str, given: list[str]) -> dict[str, Any]:
                 f"--set {text[:80]!r} is not KEY=VALUE in TOML; quote text, as in 'model=\"mlp\"'"
             ) from error
         parameters |= found
-    if not given and kind in {"glm-logistic", "torch"}:
-        parameters["features"] = 10
-    return parameters
+    # The one parameter without a default of its own; any number makes a draft to be edited.
+    return {"features": 10} | parameters if kind in PARAMETERS else parameters
 
 
 def _next_steps(file: Path, open_values: int) -> str:
