@@ -23,6 +23,7 @@ from support.loopback import (
     bodies,
     both_connected,
     client,
+    grpc,
     hello,
     identity,
     loopback,
@@ -656,3 +657,80 @@ async def test_a_full_spool_is_our_own_named_failure_and_passes(spool):
         assert "spool" in str(event.error)
         home.mkdir()
         assert (await until(coordinator, Message)).body == bytes(5 * MIB)
+
+
+@loopback
+async def test_a_process_restarted_behind_a_dead_connection_gets_in_once_that_is_noticed(spool):
+    async with (
+        server(spool) as (coordinator, port),
+        Proxy(port) as proxy,
+        client(spool, proxy.port) as first,
+    ):
+        await both_connected(coordinator, first)
+        proxy.mute.set()  # the machine of the first process lost power
+        began = time.monotonic()
+        async with client(spool, port) as second:
+            error = await refused(coordinator, DuplicateError)
+            assert "another process" in str(error)
+            assert await until(coordinator, Connected) == Connected("bank-a", resumed=False)
+            assert time.monotonic() - began < 5
+            await second.send(b"back")
+            assert await bodies(coordinator, 1) == [b"back"]
+
+
+@loopback
+async def test_compressed_frames_are_refused_unexpanded(spool):
+    async with (
+        server(spool) as (coordinator, port),
+        raw_client(port, compression=grpc.Compression.Gzip) as bomber,
+        client(spool, port, name="bank-b") as honest,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await say_and_hear(bomber, bytes(4 * MIB))  # four kilobytes on the wire
+        await honest.send(b"served")
+        assert await until(coordinator, Connected) == Connected("bank-b", resumed=False)
+        assert await bodies(coordinator, 1) == [b"served"]
+
+
+async def say_and_hear(party: RawClient, frame: bytes) -> None:
+    await party.say(frame)
+    await party.hear()
+
+
+@loopback
+async def test_a_frame_beyond_the_hard_limit_ends_the_stream_before_it_is_read(spool):
+    async with server(spool) as (coordinator, port), raw_client(port) as hostile:
+        await hostile.greet()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await say_and_hear(hostile, bytes(3 * MAX_FRAME_BYTES))
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await until(coordinator, Disconnected)).peer == "bank-a"
+        async with client(spool, port) as honest:
+            await honest.send(b"served")
+            assert await bodies(coordinator, 1) == [b"served"]
+
+
+@loopback
+async def test_hundreds_of_connections_that_say_nothing_do_not_keep_members_out(spool):
+    async with server(spool) as (coordinator, port):
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
+        try:
+            async with client(spool, port) as party:
+                await party.send(b"served")
+                assert await bodies(coordinator, 1) == [b"served"]
+        finally:
+            for _, writer in idle:
+                writer.transport.abort()
+
+
+@loopback
+async def test_a_bug_in_the_client_ends_the_wait_for_events(spool):
+    async with server(spool) as (_, port), client(spool, port, started=False) as party:
+
+        async def broken() -> None:
+            raise ZeroDivisionError
+
+        party._connect = broken
+        await party.start()
+        with pytest.raises(TransportError, match="ZeroDivisionError"):
+            await until(party, Connected)

@@ -101,6 +101,7 @@ class Client:
         self._check_certificates()
         await require_tls13()
         self._task = asyncio.create_task(self._supervise())
+        self._task.add_done_callback(self._supervised)
 
     async def next_event(self, seconds: float | None = None) -> ClientEvent:
         """Take the next event, waiting at most so many seconds.
@@ -157,6 +158,12 @@ class Client:
                 return
             attempt = attempt + 1 if self._progress() == before else 0
             await self._pause(attempt)
+
+    def _supervised(self, task: asyncio.Task[None]) -> None:
+        # A bug must end the node's wait for events, not leave it waiting for a client that is dead.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the transport failed", exc_info=error)
+            self._close(f"the transport failed: {error!r}")
 
     async def _connect(self) -> None:
         """One connection from dial to end. Raises PeerError where another would not help."""
