@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from protocols.agreement.fields import HEX_32_PATTERN, PARAMETER_PATTERN
+from protocols.agreement.lines import line_of
 from protocols.agreement.model import (
     Aggregation,
     Agreement,
@@ -74,7 +75,8 @@ def load_agreement(text: str) -> Agreement:
 
     Raises:
         AgreementError: not TOML, a key that is unknown, missing or out of bounds, or a combination
-            that is unsafe. With several problems the first is raised and says how many there are.
+            that is unsafe; the text names the line. With several problems the first is raised and
+            says how many there are.
     """
     if len(text) > MAX_TEXT_BYTES:
         raise AgreementError(
@@ -90,7 +92,14 @@ def load_agreement(text: str) -> Agreement:
         raise AgreementError(
             "file", "is not TOML that can be read", "remove deep nesting and overlong numbers"
         ) from error
-    return agreement_from(data)
+    try:
+        return agreement_from(data)
+    except AgreementError as error:
+        line = line_of(text, error.key)
+        if line is None:
+            raise
+        problem = f"{error.problem} (line {line})"
+        raise AgreementError(error.key, problem, error.remedy) from error
 
 
 def agreement_from(data: Mapping[str, Any]) -> Agreement:
