@@ -25,7 +25,7 @@ def _write_table(lines: list[str], path: str, table: Mapping[str, Any]) -> None:
         if isinstance(value, list) and value and isinstance(value[0], Mapping)
     }
     for key, value in table.items():
-        if key not in tables and key not in arrays:
+        if value is not None and key not in tables and key not in arrays:
             lines.append(f"{key} = {toml_value(value)}")
     for key, value in tables.items():
         name = f"{path}{key}"

@@ -11,6 +11,7 @@ from protocols.agreement.model import Coordinator as Coordinator
 from protocols.agreement.model import Party as Party
 from protocols.agreement.model import Privacy as Privacy
 from protocols.agreement.model import Task as Task
+from protocols.agreement.model import TaskPrivacy as TaskPrivacy
 from protocols.agreement.parse import agreement_from as agreement_from
 from protocols.agreement.parse import load_agreement as load_agreement
 from protocols.agreement.signatures import AgreementSignature as AgreementSignature

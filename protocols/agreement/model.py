@@ -85,6 +85,21 @@ class Auditor(Member):
     """Who may check the record afterwards. Takes no part in any round."""
 
 
+class TaskPrivacy(_Table):
+    """How much noise the sums of one task carry. Only with a mechanism that adds noise."""
+
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False), PositiveZero]
+    """largest Euclidean norm of one person's vector, model units; longer ones are shortened"""
+    noise_multiplier: Annotated[
+        float, Field(ge=0.02, le=2.0**24, allow_inf_nan=False), PositiveZero
+    ]
+    """standard deviation of the noise in a sum over the norm that clip_norm has on the grid"""
+    sampling_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), PositiveZero] = 1.0
+    """probability that a person takes part in a round, drawn in secret by the party"""
+    people: Annotated[int, Field(ge=1, le=10**10)]
+    """most people of all parties together, an agreed constant that sums are divided by"""
+
+
 class Task(_Table):
     """One thing that is computed from sums. Tasks run in the order in which they stand."""
 
@@ -106,6 +121,8 @@ class Task(_Table):
     """"stochastic" is unbiased in every number, "nearest" has the smaller single error"""
     parameters: Parameters = Field(default_factory=lambda: MappingProxyType({}))
     """settings of this kind of task: strings, numbers, booleans and lists of these"""
+    privacy: TaskPrivacy | None = None
+    """noise of this task's sums; left out where the mechanism is "none\""""
 
 
 class Aggregation(_Table):
@@ -130,12 +147,20 @@ class Aggregation(_Table):
 
 
 class Privacy(_Table):
-    """What the result itself may reveal about a person in the data."""
+    """What the results themselves may reveal about one person in anybody's data."""
 
-    mechanism: Literal["none"]
-    """"none": no noise is added, so there is no differential privacy"""
-    accept_no_differential_privacy: bool
-    """must be true: a published sum or model can reveal people in the data"""
+    mechanism: Literal["discrete-gaussian", "none"]
+    """"discrete-gaussian": every sum carries exact integer noise; "none": no privacy of people"""
+    accept_no_differential_privacy: bool = False
+    """must be true with "none": a published sum or model can reveal people in the data"""
+    unit: Literal["person", "company"] = "person"
+    """what one noised sum hides: one "person" inside a company, or one whole "company\""""
+    epsilon: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False), PositiveZero] = 0.0
+    """most epsilon that anybody may be charged over all rounds; nodes stop before it is passed"""
+    delta: Annotated[float, Field(ge=1e-12, lt=1, allow_inf_nan=False), PositiveZero] = 1e-6
+    """delta of that epsilon; well below one over the number of people"""
+    companies_per_person: Annotated[int, Field(ge=1, le=100)] = 1
+    """most parties whose data one person may be in"""
 
 
 class Agreement(_Table):

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from protocols.agreement.model import Agreement, Task
+from protocols.agreement.noise import summed_values
 from protocols.encoding import packed_size
 from protocols.identity import DIGEST_BYTES, SIGNATURE_BYTES, Envelope
 from protocols.masking.messages import (
@@ -70,11 +71,11 @@ def step_sizes(agreement: Agreement, task: Task, holders: int | None = None) -> 
         names,
         agreement.coordinator.name,
         agreement.max_rounds,
-        task.dimension,
+        summed_values(agreement, task),
         agreement.holders,
         holders or agreement.holders,
     )
-    vector = packed_size(task.dimension, task.modulus_bits)
+    vector = packed_size(summed_values(agreement, task), task.modulus_bits)
     return {**control, "submit": control["submit"] + vector + _BIN_HEADER}
 
 

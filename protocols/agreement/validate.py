@@ -8,6 +8,12 @@ from typing import Final
 
 from protocols.agreement.counts import count_problems
 from protocols.agreement.model import Agreement, Member, Task
+from protocols.agreement.privacy_rules import (
+    budget_problems,
+    mechanism_problems,
+    noise_problems,
+    privacy_warnings,
+)
 from protocols.agreement.sizes import step_sizes
 from protocols.errors import AgreementError, EncodingOverflowError, SignatureError
 
@@ -34,9 +40,11 @@ def validate(agreement: Agreement) -> list[str]:
 
 def _problems(agreement: Agreement) -> Iterator[AgreementError]:
     yield from _members(agreement)
-    yield from _privacy(agreement)
-    yield from count_problems(len(agreement.parties), agreement.aggregation)
+    yield from mechanism_problems(agreement)
+    counts = list(count_problems(len(agreement.parties), agreement.aggregation))
+    yield from counts
     names: set[str] = set()
+    noised = True
     for index, task in enumerate(agreement.tasks):
         if task.name in names:
             yield AgreementError(
@@ -45,7 +53,14 @@ def _problems(agreement: Agreement) -> Iterator[AgreementError]:
                 f"choose another name, such as {task.name[:60]}-2",
             )
         names.add(task.name)
-        yield from _task(agreement, index, task)
+        wrong = [] if counts else list(noise_problems(agreement, index, task))
+        yield from wrong
+        noised = noised and not wrong
+        # Without a sound plan for the noise nobody knows how long the vector is.
+        if not wrong and (not counts or agreement.privacy.mechanism == "none"):
+            yield from _task(agreement, index, task)
+    if noised and not counts:
+        yield from budget_problems(agreement)
 
 
 def _members(agreement: Agreement) -> Iterator[AgreementError]:
@@ -75,17 +90,8 @@ def _members(agreement: Agreement) -> Iterator[AgreementError]:
             )
 
 
-def _privacy(agreement: Agreement) -> Iterator[AgreementError]:
-    if not agreement.privacy.accept_no_differential_privacy:
-        yield AgreementError(
-            "privacy.accept_no_differential_privacy",
-            'is false, but the mechanism is "none": nothing hides a person in the result',
-            "set it to true only if every party accepts that",
-        )
-
-
 def _task(agreement: Agreement, index: int, task: Task) -> Iterator[AgreementError]:
-    path, n = f"tasks[{index}]", len(agreement.parties)
+    path = f"tasks[{index}]"
     steps = task.bound * task.scale
     if not steps < EXACT:
         yield AgreementError(
@@ -94,6 +100,13 @@ def _task(agreement: Agreement, index: int, task: Task) -> Iterator[AgreementErr
             f"set scale to at most {EXACT / 2 / task.bound:.5g}",
         )
         return
+    if agreement.privacy.mechanism == "none":
+        yield from _ring(agreement, path, task, steps)
+    yield from _messages(agreement, task)
+
+
+def _ring(agreement: Agreement, path: str, task: Task, steps: float) -> Iterator[AgreementError]:
+    n = len(agreement.parties)
     need = (n * (floor(steps) + 1)).bit_length() + 1
     try:
         agreement.codec(task)
@@ -107,7 +120,6 @@ def _task(agreement: Agreement, index: int, task: Task) -> Iterator[AgreementErr
             f"{task.scale:g}",
             ", or ".join(choices),
         )
-    yield from _messages(agreement, task)
 
 
 def _messages(agreement: Agreement, task: Task) -> Iterator[AgreementError]:
@@ -126,12 +138,7 @@ def _messages(agreement: Agreement, task: Task) -> Iterator[AgreementError]:
 
 def _warnings(agreement: Agreement) -> Iterator[str]:
     n, rules = len(agreement.parties), agreement.aggregation
-    if agreement.privacy.mechanism == "none":
-        yield (
-            "differential privacy is off: the sums and models that this federation publishes can "
-            "reveal individual people in the data of any party; masking hides only which party a "
-            "contribution came from, and sums over different survivors can be compared"
-        )
+    yield from privacy_warnings(agreement)
     if rules.colluders == 0:
         yield (
             "colluders is 0: a single party that sides with the coordinator can break the privacy "

@@ -109,7 +109,31 @@ def in_force(agreement: Agreement) -> SignedAgreement:
     return bring_into_force(agreement, signatures(agreement))
 
 
-FULL = plain_agreement(3) | {
+def noised(plain: dict[str, Any], **privacy: Any) -> dict[str, Any]:
+    """The same agreement with noise: every key of privacy is written out."""
+    task = plain["tasks"][0] | {
+        "bound": 2.0,
+        "scale": 8192.0,
+        "rounding": "stochastic",
+        "privacy": {
+            "clip_norm": 2.0,
+            "noise_multiplier": 4.0,
+            "sampling_rate": 0.5,
+            "people": 1000,
+        },
+    }
+    whole = {
+        "mechanism": "discrete-gaussian",
+        "accept_no_differential_privacy": False,
+        "unit": "person",
+        "epsilon": 3.0,
+        "delta": 1e-5,
+        "companies_per_person": 1,
+    }
+    return plain | {"tasks": [task], "privacy": whole | privacy}
+
+
+FULL = noised(plain_agreement(3)) | {
     "auditors": [{k: v for k, v in member("eve").items() if k != "tls_fingerprint"}]
 }
 

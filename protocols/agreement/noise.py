@@ -1,0 +1,195 @@
+"""What an agreement says about noise: one plan for each task, and what all of it costs.
+
+Source: DESIGN section 6. Whatever happens within the agreed bounds, a sum holds the noise of at
+least ``t = n - colluders - max_dropouts`` honest parties.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from protocols.agreement.model import Agreement, Task
+from protocols.errors import MisuseError, PrivacyParameterError
+from protocols.privacy.accounting import Guarantee, epsilon, guarantee
+from protocols.privacy.clipping import GridClip
+from protocols.privacy.lattice import SummedNoise
+from protocols.privacy.mechanisms import DiscreteGaussian
+from protocols.privacy.noise_meter import METER_VALUES
+from protocols.privacy.noised_words import least_modulus_bits
+from protocols.privacy.releases import Release
+
+
+@dataclass(frozen=True, slots=True)
+class NoisePlan:
+    """How one party's part of a task's sum is made, and what the sum costs.
+
+    Attributes:
+        unit: ``"person"`` or ``"company"``.
+        clip: norm and grid of one unit's vector.
+        noise: of the sum, and each party's share of it.
+        sampling_rate: probability that a unit takes part in a round.
+        people: most units of all parties together.
+        parties: in the agreement.
+        companies: most parties that one unit may be in.
+    """
+
+    unit: str
+    clip: GridClip
+    noise: SummedNoise
+    sampling_rate: float
+    people: int
+    parties: int
+    companies: int
+
+    @property
+    def values(self) -> int:
+        """Values in the summed vector: the task's, and the noise meter's."""
+        return self.clip.length + METER_VALUES
+
+    @property
+    def share(self) -> DiscreteGaussian:
+        """Noise that every party adds."""
+        return DiscreteGaussian(self.noise.share_variance)
+
+    @property
+    def expected_people(self) -> float:
+        """Public constant that sums are divided by: how many units take part on average."""
+        return self.sampling_rate * self.people
+
+    @property
+    def noise_deviation(self) -> float:
+        """Standard deviation of the noise in a sum with every party's share, model units."""
+        return math.sqrt(self.noise.share_variance * self.parties) / self.clip.scale
+
+    @property
+    def least_modulus_bits(self) -> int:
+        """Fewest bits with which the noised sum does not wrap."""
+        total: Fraction = self.noise.share_variance * self.parties
+        return least_modulus_bits(
+            people=self.people * self.companies,
+            sensitivity=self.clip.sensitivity,
+            sum_variance=total,
+        )
+
+    def release(self, count: int = 1, *, sharers: int | None = None) -> Release:
+        """Return what ``count`` sums cost; ``sharers=1`` if all other parties collude.
+
+        Raises:
+            PrivacyParameterError: a parameter that the accounting does not cover.
+        """
+        return self.noise.release(
+            sampling_rate=self.sampling_rate,
+            count=count,
+            companies=self.companies,
+            sharers=sharers,
+        )
+
+
+def honest_parties(agreement: Agreement) -> int:
+    """Return t, the parties that are sure to add their noise."""
+    rules = agreement.aggregation
+    return len(agreement.parties) - rules.colluders - rules.max_dropouts
+
+
+def noise_plan(agreement: Agreement, task: Task) -> NoisePlan | None:
+    """Return the plan of a task; ``None`` where the agreement adds no noise.
+
+    Raises:
+        PrivacyParameterError: parameters that the mechanism or its accounting do not cover.
+        MisuseError: the agreement was not validated: noise without a task's parameters.
+    """
+    if agreement.privacy.mechanism == "none":
+        return None
+    if task.privacy is None:
+        raise MisuseError(f"task {task.name} has no [tasks.privacy] table; validate says so")
+    whole = agreement.privacy.unit == "company"
+    clip = GridClip(task.privacy.clip_norm, task.scale, task.dimension)
+    return NoisePlan(
+        unit=agreement.privacy.unit,
+        clip=clip,
+        noise=SummedNoise(
+            task.privacy.noise_multiplier,
+            clip.sensitivity,
+            honest_parties(agreement),
+            clip.length + METER_VALUES,
+        ),
+        sampling_rate=task.privacy.sampling_rate,
+        people=len(agreement.parties) if whole else task.privacy.people,
+        parties=len(agreement.parties),
+        companies=1 if whole else agreement.privacy.companies_per_person,
+    )
+
+
+def summed_values(agreement: Agreement, task: Task) -> int:
+    """Return how many values a party's masked vector of this task has."""
+    plan = noise_plan(agreement, task)
+    return task.dimension if plan is None else plan.values
+
+
+def planned_releases(agreement: Agreement, *, sharers: int | None = None) -> tuple[Release, ...]:
+    """Return every sum that the agreement allows, as what a party's people pay for it.
+
+    Args:
+        agreement: with a mechanism that adds noise; of one without, nothing is planned.
+        sharers: parties whose noise is counted on; all honest ones unless given.
+
+    Raises:
+        PrivacyParameterError: as :func:`noise_plan`.
+    """
+    plans = [(noise_plan(agreement, task), task.rounds) for task in agreement.tasks]
+    return tuple(
+        plan.release(rounds, sharers=sharers) for plan, rounds in plans if plan is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCost:
+    """What all rounds of an agreement cost any person.
+
+    Attributes:
+        promised: within the agreed colluders and dropouts.
+        worst_case: epsilon if all other parties collude and tell their noise; ``inf`` where the
+            noise left is too little for any bound.
+        budget: most epsilon that nodes allow.
+    """
+
+    promised: Guarantee
+    worst_case: float
+    budget: float
+
+
+def planned_cost(agreement: Agreement) -> PlannedCost | None:
+    """Return the cost of the whole plan; ``None`` without noise.
+
+    Raises:
+        PrivacyParameterError: parameters that the accounting does not cover.
+    """
+    releases = planned_releases(agreement)
+    if not releases:
+        return None
+    alone = _alone(agreement)
+    return PlannedCost(
+        _guarantee(releases, agreement.privacy.delta),
+        float("inf") if alone is None else _epsilon(alone, agreement.privacy.delta),
+        agreement.privacy.epsilon,
+    )
+
+
+def _alone(agreement: Agreement) -> tuple[Release, ...] | None:
+    try:
+        return planned_releases(agreement, sharers=1)
+    except PrivacyParameterError:
+        return None
+
+
+# The same plan is asked for by validate, inspect, every node and every round.
+_guarantee = lru_cache(maxsize=64)(guarantee)
+_epsilon = lru_cache(maxsize=512)(epsilon)
+
+
+def spent_epsilon(releases: tuple[Release, ...], delta: float) -> float:
+    """Return epsilon of a composition, remembered for the next time it is asked."""
+    return _epsilon(releases, delta)
