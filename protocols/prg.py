@@ -11,7 +11,8 @@ Word ``i`` depends on nothing but the seed and ``i``, so any range of a mask can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -36,6 +37,10 @@ BLOCK_BYTES: Final = 16
 CHUNK_BYTES: Final = 256 * 1024
 """Keystream held at a time: it and the same span of the target stay in a level 2 cache, and a call
 is long enough to hide its overhead and the handing over of the interpreter lock between threads."""
+
+MASKS_AT_ONCE: Final = 64
+"""Keystreams open at a time: the target crosses memory once for all of them, and however many masks
+there are, few ciphers are held."""
 
 _ZEROS: Final = memoryview(bytes(CHUNK_BYTES))
 _WORD_TYPES: Final = {bits: np.dtype(f"<u{bits // 8}") for bits in (16, 32, 64)}
@@ -78,11 +83,11 @@ def expand(seed: bytes, count: int, word_bits: int, start: int = 0) -> Words:
     return out
 
 
-def add_masks(target: Words, masks: Sequence[tuple[bytes, bool]], *, start: int = 0) -> None:
+def add_masks(target: Words, masks: Iterable[tuple[bytes, bool]], *, start: int = 0) -> None:
     """Add or subtract masks in place, modulo 2 to the width of a word.
 
-    Every mask is applied to one chunk before the next chunk is touched: the target crosses memory
-    once however many masks there are, and no mask is ever held whole.
+    A batch of masks is applied to one chunk before the next chunk is touched: the target crosses
+    memory once a batch, and no mask is ever held whole.
 
     Args:
         target: words ``[start, start + len(target))`` of the whole vector; contiguous, writable.
@@ -90,23 +95,27 @@ def add_masks(target: Words, masks: Sequence[tuple[bytes, bool]], *, start: int 
         start: index of the first word of ``target`` in the whole vector.
 
     Raises:
-        MisuseError: ``target`` is no contiguous word vector, or a seed has another length.
+        MisuseError: ``target`` is no contiguous word vector, or a seed has another length; of the
+            batch that holds it nothing is added.
     """
     item = target.dtype.itemsize
     flat = target.ndim == 1 and target.flags.c_contiguous and target.flags.writeable
     if not flat or target.dtype not in _WORD_TYPES.values():
         raise MisuseError("masks are added to a flat writable vector of uint16, uint32 or uint64")
-    streams = [
-        (_keystream(seed, start * item), np.add if added else np.subtract) for seed, added in masks
-    ]
     buffer = bytearray(min(CHUNK_BYTES, target.nbytes))
     words = np.frombuffer(buffer, target.dtype)
-    for low in range(0, target.size, CHUNK_BYTES // item):
-        piece = target[low : low + CHUNK_BYTES // item]
-        zeros, mask = _ZEROS[: piece.nbytes], words[: piece.size]
-        for keystream, apply in streams:
-            keystream.update_into(zeros, buffer)
-            apply(piece, mask, out=piece)
+    remaining = iter(masks)
+    while batch := list(islice(remaining, MASKS_AT_ONCE)):
+        streams = [
+            (_keystream(seed, start * item).update_into, np.add if added else np.subtract)
+            for seed, added in batch
+        ]
+        for low in range(0, target.size, CHUNK_BYTES // item):
+            piece = target[low : low + CHUNK_BYTES // item]
+            zeros, mask = _ZEROS[: piece.nbytes], words[: piece.size]
+            for expand_into, apply in streams:
+                expand_into(zeros, buffer)
+                apply(piece, mask, out=piece)
 
 
 def uniform_below(bound: int, random: RandomBytes) -> int:

@@ -15,6 +15,8 @@ from functools import lru_cache
 from math import prod
 from typing import Final
 
+import numpy as np
+
 from protocols.errors import MisuseError, ShareError
 from protocols.prg import RandomBytes
 
@@ -113,17 +115,27 @@ def lagrange_at_zero(points: tuple[int, ...]) -> tuple[int, ...]:
         MisuseError: no points, or points repeated or out of range.
     """
     _check_points(points)
-    everything = prod(points)
-    below = [x * prod(other - x for other in points if other != x) % PRIME for x in points]
+    below = _denominators(points)
     prefix = [1]
     for value in below:
         prefix.append(prefix[-1] * value % PRIME)
-    inverse = pow(prefix[-1], -1, PRIME) * everything % PRIME
+    inverse = pow(prefix[-1], -1, PRIME) * prod(points) % PRIME
     coefficients = []
     for value, before in zip(reversed(below), reversed(prefix[:-1]), strict=True):
         coefficients.append(inverse * before % PRIME)
         inverse = inverse * value % PRIME
     return tuple(reversed(coefficients))
+
+
+def _denominators(points: tuple[int, ...]) -> list[int]:
+    """Return x_j times the product over i != j of (x_i - x_j), mod p, for every j."""
+    x = np.array(points, np.int64)
+    factors = x[np.newaxis, :] - x[:, np.newaxis]
+    np.fill_diagonal(factors, x)
+    # Machine words take as many factors as they hold, Python's integers the rest.
+    together = 63 // max(points).bit_length()
+    groups = np.multiply.reduceat(factors, range(0, len(points), together), axis=1)
+    return [prod(row) % PRIME for row in groups.tolist()]
 
 
 def _check_points(points: Sequence[int]) -> None:
