@@ -425,7 +425,7 @@ async def test_the_death_of_a_party_is_noticed_at_once(spool):
             child.send_signal(signal.SIGKILL)
             began = time.monotonic()
             await until(coordinator, Disconnected)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 3  # keep-alive alone would take 8
         finally:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()

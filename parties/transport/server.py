@@ -203,23 +203,25 @@ class Server:
             return
         peer.arriving += 1
         try:
-            session, link = await self._arrive(peer, stream)
+            arrived = await self._arrive(peer, stream)
         except TurnedAway as refused:
             await self._turn_away(peer.name, stream, refused)
             return
         finally:
             peer.arriving -= 1
-        await self._exchange(peer, session, link)
+        if arrived is not None:
+            await self._exchange(peer, *arrived)
 
-    async def _arrive(self, peer: _Peer, stream: ServerStream) -> tuple[Session, Link]:
+    async def _arrive(self, peer: _Peer, stream: ServerStream) -> tuple[Session, Link] | None:
         try:
             async with asyncio.timeout(self._limits.hello_seconds):
                 raw = await stream.read()
         except TimeoutError:
-            raw = None
-        if raw is None:
             silent = UnexpectedMessageError(peer.name, "hello", "connected and said nothing")
-            raise TurnedAway(Code.BROKEN_RULE, silent)
+            raise TurnedAway(Code.BROKEN_RULE, silent) from None
+        if raw is None:
+            _log.debug("%s left before its hello", peer.name)  # networks do that
+            return None
         hello = read_hello(raw, peer=peer.name, agreement=self._agreement)
         try:
             async with asyncio.timeout(self._limits.hello_seconds), peer.turn:
@@ -239,6 +241,8 @@ class Server:
                 raise TurnedAway(Code.BUSY, DuplicateError(peer.name, "hello", reason))
             session.link.abort("a newer connection of the same process took its place")
             await session.link.finished.wait()
+            session = peer.session  # gone if its last word was that the process stops
+            same = session is not None
         if session is None or not same:
             if session is not None:
                 session.end("the party was restarted")
