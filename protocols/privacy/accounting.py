@@ -27,7 +27,9 @@ ACCOUNTANTS: Final = ("pld", "rdp")
 
 _MANTISSAS: Final = (1, 2, 5)
 _FINEST: Final = 1e-6
-_MOST_BINS: Final = 2**22
+_MOST_BINS: Final = 2**21
+_MOST_STEPS: Final = 2**18
+_NO_PRIVACY: Final = 500.0
 _RELATIVE_ERROR: Final = 5e-5
 _SLACK_MARGIN: Final = 1.0
 
@@ -95,7 +97,7 @@ def epsilon(
         interval: of the discretised privacy losses; by :func:`choose_interval` unless given.
 
     Returns:
-        epsilon >= 0; 0 for no release at all.
+        epsilon >= 0; 0 for no release at all. Above 500 it is the Renyi accountant's for both.
 
     Raises:
         PrivacyParameterError: an unknown or unsound accountant, a parameter out of range, or a
@@ -142,45 +144,51 @@ def choose_interval(releases: Iterable[Release], delta: float) -> float:
     """Choose the interval of privacy losses: 1, 2 or 5 times a power of ten.
 
     Connecting the dots adds about ``0.6 * count * interval^2`` to epsilon; the interval keeps that
-    near 3e-5 of the Renyi epsilon, below a twentieth of the deviation of one sum's loss, and the
-    losses of one sum within 2^22 intervals.
+    near 3e-5 of the Renyi epsilon, and is below a twentieth of the deviation of one sum's loss. But
+    the losses of one sum may not span more than 2^21 intervals, nor epsilon more than 2^18.
 
     Raises:
         PrivacyParameterError: delta is out of range.
     """
     kinds = merged(releases)
     count = sum(each.count for each in kinds) or 1
-    wanted = min(
-        [math.sqrt(_RELATIVE_ERROR * max(renyi_epsilon(kinds, delta), 1e-6) / count)]
-        + [each.sampling_rate * each.companies / each.noise_multiplier / 20 for each in kinds]
-    )
-    shift = max((each.companies / each.noise_multiplier for each in kinds), default=0.0)
-    coarsest = max(_FINEST, (20 * shift + shift**2) / _MOST_BINS)
+    expected = max(renyi_epsilon(kinds, delta), 1e-6)
+    shifts = [each.companies / each.noise_multiplier for each in kinds]
+    deviations = [each.sampling_rate * shift for each, shift in zip(kinds, shifts, strict=True)]
+    wanted = min([math.sqrt(_RELATIVE_ERROR * expected / count), *(x / 20 for x in deviations)])
+    widest = max([*shifts, math.sqrt(_unsampled(kinds))], default=0.0)
+    coarsest = max(_FINEST, (20 * widest + widest**2) / _MOST_BINS, expected / _MOST_STEPS)
     return _round_up(coarsest) if wanted < coarsest else _round_down(wanted)
+
+
+def _unsampled(releases: tuple[Release, ...]) -> float:
+    """Return the inverse variance of the one Gaussian that all unsampled sums compose to."""
+    return sum(
+        each.count * (each.companies / each.noise_multiplier) ** 2
+        for each in releases
+        if each.sampling_rate == 1
+    )
 
 
 def _continuous_epsilon(releases: tuple[Release, ...], delta: float, width: float | None) -> float:
     """Return epsilon as if all noise were continuous; by Renyi divergences without a width."""
-    if width is None:
-        return renyi_epsilon(releases, delta)
+    by_renyi = renyi_epsilon(releases, delta)
+    # Where nothing is left to protect, the library overflows; the looser bound is a bound.
+    if width is None or by_renyi > _NO_PRIVACY:
+        return by_renyi
     return _pld_epsilon(releases, delta, width)
 
 
 @lru_cache(maxsize=64)
 def _pld_epsilon(releases: tuple[Release, ...], delta: float, width: float) -> float:
-    """Compose privacy loss distributions; every kind is composed with itself first."""
-    unsampled = sum(
-        each.count * (each.companies / each.noise_multiplier) ** 2
-        for each in releases
-        if each.sampling_rate == 1
-    )
+    """Compose privacy loss distributions: each sampled kind with itself, then all of them."""
     parts = [
         _one_loss(each.times(1), width).self_compose(each.count)
         for each in releases
         if each.sampling_rate < 1
     ]
+    unsampled = _unsampled(releases)
     if unsampled:
-        # Gaussians compose to a Gaussian exactly.
         deviation = 1 / math.sqrt(unsampled)
         parts.append(
             _library().from_gaussian_mechanism(deviation, value_discretization_interval=width)

@@ -75,7 +75,7 @@ class Budget:
 
         Args:
             release: one of them; its ``count`` does not matter.
-            most: stop counting here; 0..10^7.
+            most: stop counting here; 0..10^6.
         """
         fitting, failing = 0, 1
         while failing <= most and self._fits(release.times(failing)):

@@ -13,7 +13,7 @@ from protocols.errors import PrivacyParameterError
 MIN_NOISE_MULTIPLIER: Final = 0.02
 """Below this, one release alone costs an epsilon of more than a thousand."""
 MAX_NOISE_MULTIPLIER: Final = 2.0**24
-MAX_COUNT: Final = 10**7
+MAX_COUNT: Final = 10**6
 MAX_COMPANIES: Final = 100
 MIN_DELTA: Final = 1e-12
 """The accountants sum floats to about 1e-15; a smaller delta would drown in that."""
@@ -30,7 +30,7 @@ class Release:
     Attributes:
         noise_multiplier: z, standard deviation of the noise over the sensitivity; 0.02..2^24.
         sampling_rate: q, in (0, 1]. Where a person is in several companies, the largest of theirs.
-        count: number of such sums, 1..10^7.
+        count: number of such sums, 1..10^6.
         companies: most companies that one person may be in, each of which samples on its own and
             adds a vector of that norm; 1..100.
         integer_values: integer noise values that the honest parties draw for one such sum, the
@@ -67,7 +67,7 @@ class Release:
         """Return ``count`` of these sums instead.
 
         Raises:
-            PrivacyParameterError: ``count`` is not within 1 to 10^7.
+            PrivacyParameterError: ``count`` is not within 1 to 10^6.
         """
         return replace(self, count=count)
 
@@ -93,7 +93,7 @@ def merged(releases: Iterable[Release]) -> tuple[Release, ...]:
     """Add up the counts of equal releases and sort: one tuple for each multiset.
 
     Raises:
-        PrivacyParameterError: more than 10^7 of one kind.
+        PrivacyParameterError: more than 10^6 of one kind.
     """
     counts: Counter[Release] = Counter()
     for release in releases:

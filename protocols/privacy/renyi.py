@@ -27,11 +27,13 @@ ORDERS: Final = (
 )
 """Orders at which the divergence is taken; a larger set can only tighten the result."""
 
-_WIDEST: Final = 1500.0
+_WIDEST: Final = 1000.0
 """Largest shift of the integrand, in standard deviations, that is integrated; orders beyond are
 left out: no release of any use has its best order there."""
 
 _ROUNDING: Final = 1e-14
+_TAIL: Final = 12.0
+"""Standard deviations integrated beyond the furthest shift."""
 
 
 def renyi_epsilon(releases: Iterable[Release], delta: float) -> float:
@@ -66,28 +68,33 @@ def _divergences(release: Release) -> NDArray[np.float64]:
     if release.sampling_rate == 1:
         exact: NDArray[np.float64] = np.array(ORDERS) * shift**2 / 2
         return exact
+    orders = [order for order in ORDERS if order * shift <= _WIDEST]
+    # Zeros of L lie pi z from the real line: its weights are a binomial times a Gaussian, and a
+    # polynomial with such coefficients has negative zeros only.
+    step = min(0.1, release.noise_multiplier / 4)
+    reach = math.ceil((orders[-1] * shift + _TAIL) / step)
+    x = np.arange(-reach, reach + 1) * step
+    logs = _log_ratio(release, x)
     found = np.full(len(ORDERS), math.inf)
-    for index, order in enumerate(ORDERS):
-        if order * shift <= _WIDEST:
-            found[index] = _divergence(release, order)
+    for index, order in enumerate(orders):
+        inner = math.ceil((order * shift + _TAIL) / step)
+        part = slice(reach - inner, reach + inner + 1)
+        base = math.log(step / math.sqrt(2 * math.pi)) - x[part] ** 2 / 2
+        moments = [_log_sum(power * logs[part] + base) for power in (order, 1 - order)]
+        # The allowance covers what rounding took from the sums.
+        moment = max(0.0, *moments)
+        found[index] = (moment + _ROUNDING * (1 + moment)) / (order - 1)
     return found
 
 
-def _divergence(release: Release, order: float) -> float:
-    """Integrate both directions and return the larger divergence."""
-    shift = release.companies / release.noise_multiplier
-    # Zeros of L lie at least pi / shift from the real line; between them it is analytic.
-    step = min(0.1, 0.125 / shift)
-    x = np.arange(-(order - 1) * shift - 12, order * shift + 12, step)
+def _log_ratio(release: Release, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log L at x standard deviations."""
     logs = np.full(x.size, -math.inf)
     for count, weight in enumerate(release.weights()):
         if weight > 0:
             move = count / release.noise_multiplier
             np.logaddexp(logs, math.log(weight) + move * x - move**2 / 2, out=logs)
-    scale = math.log(step / math.sqrt(2 * math.pi))
-    moments = [_log_sum(power * logs - x**2 / 2) + scale for power in (order, 1 - order)]
-    # Logarithms of sums of floats that are about one: the allowance covers what rounding took.
-    return (max(0.0, *moments) + _ROUNDING) / (order - 1)
+    return logs
 
 
 def _log_sum(logs: NDArray[np.float64]) -> float:

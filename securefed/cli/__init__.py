@@ -10,7 +10,7 @@ import typer
 
 from protocols.errors import SecureFedError
 from protocols.version import PROTOCOL_VERSION, __version__
-from securefed.cli import agreement, demo, init, keygen, nodes, sign
+from securefed.cli import agreement, demo, init, keygen, nodes, privacy, sign
 from securefed.cli.exit_codes import ExitCode, exit_code
 from securefed.cli.output import error_to_plain, print_error, print_json
 
@@ -50,6 +50,7 @@ app.command("sign")(sign.sign)
 app.command("schema")(agreement.schema)
 app.add_typer(nodes.coordinator_app, name="coordinator")
 app.add_typer(nodes.party_app, name="party")
+app.add_typer(privacy.privacy_app, name="privacy")
 app.command("demo")(demo.demo)
 
 
