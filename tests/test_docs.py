@@ -275,3 +275,11 @@ def test_the_missing_privacy_of_people_is_said_where_everybody_looks():
     assert "232 of the 320" in head
     assert "differential privacy" in head
     assert "accept_no_differential_privacy" in Privacy.model_fields
+
+
+def test_the_readme_says_whether_rounds_add_noise():
+    nodes = [text_of(path) for path in (ROOT / "parties").rglob("*.py")]
+    wired = any("from protocols.privacy" in text for text in nodes)
+    for page in (ROOT / "README.md", DOCS / "threat-model.md"):
+        says_none = re.search(r"release\s+adds\s+(?:none|no\s+noise)", text_of(page)) is not None
+        assert says_none is not wired, f"{title(page)} is out of date about differential privacy"
