@@ -27,7 +27,7 @@ class Agreed:
 def test_an_unknown_kind_or_parameter_names_the_key_and_the_nearest_match():
     for kind, parameters, key, remedy in (
         ("glm-logistics", {}, "tasks.risk.kind", "did you mean 'glm-logistic'?"),
-        ("x", {}, "tasks.risk.kind", "choose one of glm-logistic, torch"),
+        ("x", {}, "tasks.risk.kind", "one of dp-glm, dp-logistic, dp-torch, glm-logistic, torch"),
         ("glm-logistic", {"features": 2, "rigde": 1.0}, "rigde", "did you mean 'ridge'?"),
         ("glm-logistic", {}, "features", "add it"),
         ("glm-logistic", {"features": 0}, "features", "correct the value"),
@@ -127,9 +127,11 @@ from protocols.errors import MisuseError
 from securefed.learning import build_task
 from securefed.learning.torch_parameters import limit_threads
 limit_threads(1)
-build_task("glm-logistic", {"features": 2}).initial_state()
+for kind in ("glm-logistic", "dp-logistic", "dp-glm"):
+    build_task(kind, {"features": 2}).initial_state()
 for call, extra in (
     (lambda: build_task("torch", {"features": 2}), 'pip install "securefed[torch]"'),
+    (lambda: build_task("dp-torch", {"features": 2}), 'pip install "securefed[torch]"'),
     (securefed.data.load_breast_cancer, 'pip install "securefed[demo]"'),
 ):
     try:

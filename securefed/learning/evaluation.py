@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from protocols.errors import InputError, MisuseError
 from securefed.data.table import Data, checked, require_classes
+from securefed.learning.person import AnyTask, require_plain
 from securefed.learning.reference import fit, fit_pooled
 from securefed.learning.registry import build_task
 from securefed.learning.state import State
-from securefed.learning.task import Classifier, Task
+from securefed.learning.task import Classifier
 
 _SMALLEST_PROBABILITY: Final = 1e-15
 
 
-def predict_proba(task: Task, state: State, features: NDArray[np.float64]) -> NDArray[np.float64]:
+def predict_proba(
+    task: AnyTask, state: State, features: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return class probabilities of a state, shape (rows, classes), without running the task.
 
     Raises:
@@ -74,7 +77,7 @@ class Score:
     auc: float | None
 
 
-def score(name: str, task: Task, state: State, test: Data) -> Score:
+def score(name: str, task: AnyTask, state: State, test: Data) -> Score:
     """Score a state on held-out rows.
 
     Raises:
@@ -147,11 +150,11 @@ def compare(
     All run the same rounds of the same task; a local model is the task with a single party.
 
     Raises:
-        AgreementError: the kind or a parameter is wrong.
+        AgreementError: the kind or a parameter is wrong, or its sums need noise.
         InputError: the data cannot be used.
         NoResultError: a company holds one class only and can train no model of its own.
     """
-    task = build_task(kind, parameters)
+    task = require_plain(build_task(kind, parameters))
     own = [fit(task, [part], rounds=rounds, seed=seed).state for part in parts]
     local = [score("local", task, state, test) for state in own]
     joint = fit(task, parts, rounds=rounds, seed=seed).state if federated is None else federated

@@ -16,6 +16,7 @@ from protocols.encoding import FixedPoint
 from protocols.errors import MisuseError
 from protocols.prg import RandomBytes
 from securefed.data.table import Data, concatenate
+from securefed.learning.person import require_plain
 from securefed.learning.registry import Suggestion, build_task
 from securefed.learning.state import State, require_like, state_from_bytes, state_to_bytes
 from securefed.learning.task import Task
@@ -114,10 +115,10 @@ def fit_pooled(
     ``max_rows`` grows with the data; it scales what is sent, not what is learnt.
 
     Raises:
-        AgreementError: as :func:`securefed.learning.build_task`.
+        AgreementError: as :func:`securefed.learning.build_task`, or the kind's sums need noise.
         InputError: as the task.
     """
     data = concatenate(parts)
     largest = max(len(data), int(parameters.get("max_rows", 0)))
-    task = build_task(kind, {**parameters, "max_rows": largest})
+    task = require_plain(build_task(kind, {**parameters, "max_rows": largest}))
     return fit(task, [data], rounds=rounds, seed=seed)

@@ -12,7 +12,25 @@ from pydantic import BaseModel, ValidationError
 
 from protocols.errors import AgreementError, MisuseError
 from securefed.learning.glm import LogisticParameters, LogisticRegression
-from securefed.learning.task import Numbers, Task
+from securefed.learning.person import (
+    AnyTask,
+    PersonPrivacy,
+    PrivateSuggestion,
+    is_private,
+    require_plain,
+    require_private,
+    suggest_ring,
+)
+from securefed.learning.private_glm import PrivateGlm, PrivateGlmParameters
+from securefed.learning.private_logistic import (
+    PrivateLogisticParameters,
+    PrivateLogisticRegression,
+)
+from securefed.learning.private_torch_parameters import (
+    PrivateTorchParameters,
+    build_private_torch_task,
+)
+from securefed.learning.task import Numbers
 from securefed.learning.torch_parameters import TorchParameters, build_torch_task
 
 _MAX_GRID_BITS: Final = 52
@@ -22,12 +40,15 @@ _MAX_GRID_BITS: Final = 52
 @dataclass(frozen=True, slots=True)
 class _Kind:
     parameters: type[BaseModel]
-    build: Callable[[Any], Task]
+    build: Callable[[Any], AnyTask]
 
 
 _KINDS: Final[dict[str, _Kind]] = {
     LogisticRegression.kind: _Kind(LogisticParameters, LogisticRegression),
     "torch": _Kind(TorchParameters, build_torch_task),
+    PrivateLogisticRegression.kind: _Kind(PrivateLogisticParameters, PrivateLogisticRegression),
+    PrivateGlm.kind: _Kind(PrivateGlmParameters, PrivateGlm),
+    "dp-torch": _Kind(PrivateTorchParameters, build_private_torch_task),
 }
 
 
@@ -59,7 +80,7 @@ class Suggestion:
     rounding: Literal["nearest", "stochastic"]
 
 
-def register_task(kind: str, parameters: type[BaseModel], build: Callable[[Any], Task]) -> None:
+def register_task(kind: str, parameters: type[BaseModel], build: Callable[[Any], AnyTask]) -> None:
     """Make a task of your own known under ``kind``; every party must do the same.
 
     Args:
@@ -75,8 +96,10 @@ def register_task(kind: str, parameters: type[BaseModel], build: Callable[[Any],
     _KINDS[kind] = _Kind(parameters, build)
 
 
-def build_task(kind: str, parameters: Mapping[str, Any], *, name: str = "task") -> Task:
+def build_task(kind: str, parameters: Mapping[str, Any], *, name: str = "task") -> AnyTask:
     """Build a task from the agreement's parameters.
+
+    :func:`securefed.learning.person.is_private` tells the two sorts apart.
 
     Raises:
         AgreementError: the kind is unknown or a parameter is unknown, missing or out of range;
@@ -108,9 +131,10 @@ def suggest(kind: str, parameters: Mapping[str, Any], parties: int) -> Suggestio
         parties: terms in the sum, at least 1.
 
     Raises:
-        AgreementError: as :func:`build_task`, or the ring cannot hold the task.
+        AgreementError: as :func:`build_task`, the ring cannot hold the task, or its sums are
+            noised: see :func:`suggest_private`.
     """
-    task = build_task(kind, parameters)
+    task = require_plain(build_task(kind, parameters))
     numbers = task.numbers()
     # parties * (bound * scale + 1) < 2^(modulus_bits - 1), one bit kept for rounding upwards.
     bits = min(numbers.modulus_bits - 2 - math.ceil(math.log2(parties)), _MAX_GRID_BITS - 1)
@@ -127,20 +151,51 @@ def suggest(kind: str, parameters: Mapping[str, Any], parties: int) -> Suggestio
     )
 
 
+def suggest_private(
+    kind: str,
+    parameters: Mapping[str, Any],
+    privacy: PersonPrivacy,
+    *,
+    parties: int,
+    people: int,
+) -> PrivateSuggestion:
+    """Return dimension, grid and ring for a task whose sums hide a person.
+
+    Args:
+        kind: a registered kind that gives one vector a person.
+        parameters: its parameters.
+        privacy: what is agreed about the sums.
+        parties: in the agreement.
+        people: of all parties together, at most.
+
+    Raises:
+        AgreementError: as :func:`build_task`, the kind gives one vector a company, or no ring of
+            64 bits holds the sum.
+        PrivacyParameterError: a parameter that the mechanism or its accounting do not cover.
+    """
+    task = require_private(build_task(kind, parameters))
+    return suggest_ring(task.layout().size, privacy, parties=parties, people=people)
+
+
 def check_task(agreed: AgreedTask) -> None:
     """Check kind, parameters, dimension, bound and scale of a task in an agreement.
+
+    What a person adds is clipped: bound and scale are then checked with the agreed noise.
 
     Raises:
         AgreementError: names the key and says the right value.
     """
     task = build_task(agreed.kind, agreed.parameters, name=agreed.name)
-    size, numbers = task.layout().size, task.numbers()
+    size = task.layout().size
     if agreed.dimension != size:
         raise AgreementError(
             f"tasks.{agreed.name}.dimension",
             f"{agreed.dimension} values, but these parameters give {size}",
             f"set dimension = {size}",
         )
+    if is_private(task):
+        return
+    numbers = task.numbers()
     if agreed.bound < numbers.bound:
         raise AgreementError(
             f"tasks.{agreed.name}.bound",

@@ -1,0 +1,67 @@
+"""Agreement parameters of the ``dp-torch`` task; importable without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from protocols.errors import MisuseError
+from securefed.learning.person import PersonTask
+from securefed.learning.public_table import StandardizedTableParameters
+from securefed.learning.server_steps import ServerParameters
+from securefed.learning.torch_parameters import TorchParameters
+
+
+class PrivateTorchParameters(StandardizedTableParameters, ServerParameters):
+    """Agreement parameters of ``dp-torch``.
+
+    Attributes:
+        model: a name from the model registry: ``"mlp"``, ``"logistic"`` or a registered one.
+        classes: number of classes of the labels 0, 1, ...
+        hidden: sizes of the hidden layers, for models that have any.
+        seed: seed of the initial weights.
+        local_steps: gradient steps on a person's row, K; 1 gives the gradient itself.
+        local_learning_rate: of these steps. A person's vector is the way the weights went, divided
+            by this rate: about K gradients long.
+    """
+
+    model: Annotated[str, Field(min_length=1, max_length=64)] = "mlp"
+    classes: Annotated[int, Field(ge=2, le=10_000)] = 2
+    hidden: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=1, le=65_536)], ...],
+        Field(strict=False, max_length=16),
+    ] = (16,)
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    local_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    local_learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.1
+
+    def architecture(self) -> TorchParameters:
+        """Return what the model registry needs to build the module."""
+        return TorchParameters(
+            features=self.features,
+            model=self.model,
+            classes=self.classes,
+            hidden=self.hidden,
+            seed=self.seed,
+        )
+
+
+def build_private_torch_task(parameters: PrivateTorchParameters) -> PersonTask:
+    """Build the task.
+
+    Raises:
+        MisuseError: torch is not installed; names the extra.
+        AgreementError: unknown model, or one that cannot be federated.
+    """
+    try:
+        from securefed.learning.private_torch import (  # noqa: PLC0415 - torch is an extra
+            PrivateTorchTask,
+        )
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MisuseError(
+            'tasks of kind "dp-torch" need PyTorch; run pip install "securefed[torch]"'
+        ) from error
+    return PrivateTorchTask(parameters)
