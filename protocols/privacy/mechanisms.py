@@ -20,10 +20,11 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
 from protocols.errors import MisuseError, PrivacyParameterError
-from protocols.prg import SEED_BYTES, RandomBytes, Ranges, expand
+from protocols.prg import BLOCK_BYTES, SEED_BYTES, RandomBytes, Ranges
 from protocols.privacy.alias_table import (
     MAX_TABLE_VARIANCE,
     MIN_VARIANCE,
@@ -40,8 +41,10 @@ SMOOTHING: Final = 6
 DISTANCE_BITS: Final = 100
 """A value is within statistical distance 2^-100 of its distribution; proved with room to spare."""
 
-_CHUNK: Final = 32 * 1024
-"""Values drawn at a time: keystream, look-ups and output stay in the level 2 cache."""
+_CHUNK: Final = 64 * 1024
+"""Values drawn at a time: long enough to hide the overhead of a call, short enough for caches."""
+
+_ZEROS: Final = memoryview(bytes(4 * _CHUNK))
 
 _LEVEL_BLOCKS: Final = 2**64
 _TIE_BLOCKS: Final = 2**96
@@ -106,8 +109,7 @@ class DiscreteGaussian:
         out = np.empty(count, np.int64)
 
         def work(start: int, stop: int) -> None:
-            for low in range(start, stop, _CHUNK):
-                _fill(out[low : min(low + _CHUNK, stop)], levels, key, low)
+            _fill(out[start:stop], levels, key, start)
 
         if ranges is None:
             work(0, count)
@@ -130,39 +132,82 @@ def _fill(out: NDArray[np.int64], levels: Sequence[Level], key: bytes, start: in
     Value i reads word i of the region of each level: the high bits choose a column, the low 16 are
     compared with the threshold. The regions lie 2^64 blocks apart, the bits for ties 2^96 further.
     """
-    offset = -sum(level.factor * level.table.half_width for level in levels)
-    for number, level in enumerate(levels):
-        indices = _look_up(level.table, key, number, start, out.size)
-        if number == 0:
-            np.add(indices, offset, out=out, dtype=np.int64)
-        else:
-            out += np.multiply(indices, level.factor, dtype=np.int64)
+    reach = sum(level.factor * level.table.half_width for level in levels)
+    # Sums of indices times factors, which are not negative; the narrower word is the faster one.
+    width = np.uint32 if 2 * reach < 2**32 else np.uint64
+    size = min(_CHUNK, out.size)
+    sums, products, draws = np.empty(size, width), np.empty(size, width), Draws(size)
+    streams = [_keystream(key, _LEVEL_BLOCKS * n, start) for n in range(len(levels))]
+    for low in range(0, out.size, _CHUNK):
+        piece = out[low : low + _CHUNK]
+        total, product = sums[: piece.size], products[: piece.size]
+        for number, level in enumerate(levels):
+            indices, ties = draws.draw(level.table, streams[number], piece.size)
+            for at in ties:
+                more = _tie_bits(key, number, start + low + at)
+                indices[at] = level.table.settle(int(draws.columns[at]), more)
+            if number == 0:
+                np.copyto(total, indices)
+            else:
+                np.multiply(indices, width(level.factor), out=product)
+                np.add(total, product, out=total)
+        np.subtract(total, reach, out=piece, dtype=np.int64)
 
 
-def _look_up(
-    table: AliasTable, key: bytes, number: int, start: int, count: int
-) -> NDArray[np.uint32]:
-    """Draw indices ``start``, ``start + 1``, .. of the table of level ``number``."""
-    words = expand(key, count, 32, start + _WORDS_PER_BLOCK * _LEVEL_BLOCKS * number)
-    columns = words >> np.uint32(32 - table.column_bits)
-    entries = table.entries.take(columns.astype(np.intp), mode="wrap")
-    words <<= np.uint32(PREFIX_BITS)
-    # Below the entry: below its threshold, or a tie, which is settled last.
-    own = words < entries
-    words ^= entries
-    ties = np.flatnonzero(words < np.uint32(2**PREFIX_BITS)).tolist()
-    entries &= np.uint32(2**PREFIX_BITS - 1)
-    np.copyto(entries, columns, where=own)
-    for at in ties:
-        entries[at] = _settle(table, key, number, start + at, int(columns[at]))
-    return entries
+class Draws:
+    """Draws from one table after the other, in buffers that are used again.
+
+    Attributes:
+        columns: those of the last draw.
+    """
+
+    __slots__ = ("_entries", "_flags", "_positions", "_words", "columns")
+
+    def __init__(self, size: int) -> None:
+        """Make buffers for draws of up to ``size`` values."""
+        self._words, self._entries = np.empty(size, "<u4"), np.empty(size, "<u4")
+        self._flags, self._positions = np.empty(size, np.bool_), np.empty(size, np.intp)
+        self.columns = np.empty(size, np.uint32)
+
+    def draw(
+        self, table: AliasTable, stream: CipherContext, count: int
+    ) -> tuple[NDArray[np.uint32], list[int]]:
+        """Draw indices with the next ``count`` words of a keystream.
+
+        Returns:
+            The indices, shape (count,), overwritten by the next draw; and where a tie is left to be
+            settled.
+        """
+        words, entries, flags = self._words[:count], self._entries[:count], self._flags[:count]
+        columns, positions = self.columns[:count], self._positions[:count]
+        stream.update_into(_ZEROS[: words.nbytes], words.view(np.uint8).data)
+        np.right_shift(words, 32 - table.column_bits, out=columns)
+        np.copyto(positions, columns)
+        table.entries.take(positions, out=entries, mode="wrap")
+        np.left_shift(words, PREFIX_BITS, out=words)
+        # Below the entry: below its threshold, or a tie, which is settled last.
+        np.less(words, entries, out=flags)
+        np.bitwise_xor(words, entries, out=words)
+        np.bitwise_and(entries, 2**PREFIX_BITS - 1, out=entries)
+        np.copyto(entries, columns, where=flags)
+        np.less(words, 2**PREFIX_BITS, out=flags)
+        ties: list[int] = np.flatnonzero(flags).tolist()
+        return entries, ties
 
 
-def _settle(table: AliasTable, key: bytes, number: int, position: int, column: int) -> int:
-    """Decide a tie with the 128 bits that are set aside for this value."""
-    block = _TIE_BLOCKS + _LEVEL_BLOCKS * number + position
-    more = int.from_bytes(expand(key, 2, 64, 2 * block).tobytes(), "little")
-    return table.settle(column, more)
+def _keystream(key: bytes, first_block: int, word: int) -> CipherContext:
+    """Open the keystream of ``key`` at a 32-bit word counted from a block."""
+    block, lead = divmod(word, _WORDS_PER_BLOCK)
+    counter = modes.CTR((first_block + block).to_bytes(BLOCK_BYTES, "big"))
+    stream = Cipher(algorithms.AES256(key), counter).encryptor()
+    stream.update(bytes(lead * BLOCK_BYTES // _WORDS_PER_BLOCK))
+    return stream
+
+
+def _tie_bits(key: bytes, number: int, position: int) -> int:
+    """Return the 128 bits that are set aside for a tie of this value."""
+    stream = _keystream(key, _TIE_BLOCKS + _LEVEL_BLOCKS * number + position, 0)
+    return int.from_bytes(stream.update(bytes(BLOCK_BYTES)), "little")
 
 
 @lru_cache(maxsize=16)
