@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from protocols.agreement import Agreement, Task
+from protocols.agreement.noise import summed_values
 from protocols.identity import NO_ROUND, Digest, Envelope, Identity, Name
 from protocols.masking.context import RoundContext
 from protocols.wire import encode
 
 MAX_REASON_LENGTH: Final = 500
-Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH)]
+MAX_STEP_LENGTH: Final = 32
+# A reason ends in somebody's terminal and log: no control characters, no second line.
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH, pattern=r"^[ -~…]*\Z")]
+StepName = Annotated[str, msgspec.Meta(max_length=MAX_STEP_LENGTH, pattern=r"^[a-z0-9-]*\Z")]
 RoundInTask = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 
@@ -33,7 +38,7 @@ class RoundOpen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 class RoundAborted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Coordinator to party: the round ended without a sum; the model is unchanged."""
 
-    step: Annotated[str, msgspec.Meta(max_length=32)]
+    step: StepName
     reason: Reason
 
 
@@ -54,8 +59,22 @@ class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 class Withdrawal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Party to coordinator: we leave this round; do not wait for us."""
 
-    step: Annotated[str, msgspec.Meta(max_length=32)]
+    step: StepName
     reason: Reason
+
+
+class FinalModel(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Coordinator to party, outside any round: a task is over, and its model is attached.
+
+    Sent to a party that comes back and may have missed the task's last result.
+
+    Attributes:
+        task: name of the task in the agreement; those before it are over as well.
+        model: SHA-256 digest of the attached model, 32 bytes.
+    """
+
+    task: Name
+    model: Digest
 
 
 class RunEnded(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -70,39 +89,54 @@ STEPS: Final[dict[type[msgspec.Struct], str]] = {
     RoundAborted: "abort",
     RoundResult: "result",
     Withdrawal: "withdraw",
+    FinalModel: "final",
     RunEnded: "end",
 }
+_OUTSIDE: Final = (FinalModel, RunEnded)
 
 
 def seal(identity: Identity, agreement: bytes, round_: int, message: msgspec.Struct) -> Envelope:
-    """Sign one of the messages of this module; :class:`RunEnded` belongs to no round."""
+    """Sign one of the messages of this module; the last two of :data:`STEPS` have no round."""
     return identity.seal(
         agreement=agreement,
-        round_=NO_ROUND if isinstance(message, RunEnded) else round_,
+        round_=NO_ROUND if isinstance(message, _OUTSIDE) else round_,
         step=STEPS[type(message)],
         payload=encode(message),
     )
 
 
 def shorten(reason: str) -> str:
-    """Cut a reason to what a message may carry."""
-    return (
-        reason
-        if len(reason) <= MAX_REASON_LENGTH
-        else reason[: MAX_REASON_LENGTH - 1].rstrip() + "…"
-    )
+    """Return a reason as a message may carry it: one line of printable ASCII, not too long."""
+    line = re.sub(r"[^ -~…]", "?", reason)
+    if len(line) <= MAX_REASON_LENGTH:
+        return line
+    return line[: MAX_REASON_LENGTH - 1].rstrip() + "…"
 
 
-def round_context(agreement: Agreement, digest: bytes, round_: int, task: Task) -> RoundContext:
-    """Return the public facts of one round, all from the agreement but its number.
+def step_name(step: str) -> str:
+    """Return the name of a step as a message may carry it."""
+    return re.sub(r"[^a-z0-9-]", "-", step)[:MAX_STEP_LENGTH]
+
+
+def round_context(
+    agreement: Agreement, digest: bytes, round_: int, task: Task, round_in_task: int
+) -> RoundContext:
+    """Return the public facts of one round.
+
+    Everything is from the agreement but the two numbers. The task and its round are bound into
+    every digest of the round, so that parties who were told different ones never confirm one set.
 
     Args:
         agreement: in force.
         digest: its digest, 32 bytes.
         round_: number of the round, from 1.
         task: one of the agreement's tasks.
+        round_in_task: number of the round within the task, from 1.
     """
     rules = agreement.aggregation
+    noised = agreement.privacy.mechanism != "none"
+    # Fewer parties than that would hold less noise than was promised.
+    enough = len(agreement.parties) - rules.max_dropouts if noised else 0
     return RoundContext(
         agreement=digest,
         round=round_,
@@ -110,10 +144,11 @@ def round_context(agreement: Agreement, digest: bytes, round_: int, task: Task) 
         parties=tuple(agreement.verify_key(party.name) for party in agreement.parties),
         threshold=rules.threshold,
         quorum=agreement.quorum,
-        min_cohort=rules.min_cohort,
+        min_cohort=max(rules.min_cohort, enough),
         max_dropouts=rules.max_dropouts,
         degree=None if rules.neighbours == "complete" else rules.neighbours,
         modulus_bits=task.modulus_bits,
-        count=task.dimension,
+        count=summed_values(agreement, task),
         max_message_bytes=rules.max_message_bytes,
+        purpose=msgspec.msgpack.encode((task.name, round_in_task)),
     )

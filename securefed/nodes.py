@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import resource
 import secrets
 import signal
 from collections.abc import Coroutine, Mapping
@@ -16,11 +18,11 @@ from parties.coordinator.node import CoordinatorNode, RunReport
 from parties.keys import KeyRing
 from parties.parallel import add_masks_parallel
 from parties.party.node import PartyNode
-from parties.reporting import Report, log_event
+from parties.reporting import BackgroundReport, Report, log_event
 from parties.store import Journal
 from parties.transport.client import Client
 from parties.transport.server import Server
-from protocols.errors import NoResultError
+from protocols.errors import JournalError, KeyFileError, NoResultError
 from protocols.prg import Words
 from securefed.data.table import Data
 from securefed.deployment import Deployment
@@ -65,9 +67,11 @@ class Coordinator:
     async def start(self, report: Report = log_event) -> RunReport:
         """Do the same inside a running event loop."""
         agreement = self.deployment.agreement
+        _check_keys(self.deployment, self.keys, agreement.coordinator.name)
         strategy = LearningStrategy(agreement)
+        owner = _owner(self.deployment, agreement.coordinator.name)
         # The journal claims the state directory before anything else is put there.
-        with Journal(self.state, owner=self.deployment.signed.digest) as journal:
+        with BackgroundReport(report) as tell, Journal(self.state, owner=owner) as journal:
             server = Server(
                 address=self.listen or agreement.coordinator.address,
                 tls=self.keys.tls,
@@ -83,7 +87,7 @@ class Coordinator:
                 journal,
                 strategy,
                 add=self._add,
-                report=report,
+                report=tell,
                 patience_seconds=self.patience_seconds,
             )
             done = await node.run()
@@ -137,10 +141,13 @@ class Party:
             if self.out is not None:
                 write_model(self.out, name, model)
 
+        name = self.keys.identity.name
+        _check_keys(self.deployment, self.keys, name)
         trainer = LearningTrainer(agreement, self.data, keep=keep)
         # Several parties on one machine would fight for its cores.
         limit_threads(1)
-        with Journal(self.state, owner=self.deployment.signed.digest) as journal:
+        owner = _owner(self.deployment, name)
+        with BackgroundReport(report) as tell, Journal(self.state, owner=owner) as journal:
             client = Client(
                 address=self.address or agreement.coordinator.address,
                 server=self.deployment.pins[agreement.coordinator.name],
@@ -156,17 +163,39 @@ class Party:
                 journal,
                 trainer,
                 random=secrets.token_bytes,
-                report=report,
+                report=tell,
                 patience_seconds=self.patience_seconds,
             )
             ended = await node.run()
         if ended.outcome != "completed":
             raise NoResultError(f"the coordinator ended the run without a result: {ended.reason}")
+        if node.missing_models:
+            raise NoResultError(
+                f"the run ended, but no model of {', '.join(node.missing_models)} reached us; "
+                "start the coordinator again with its state, then this node"
+            )
         return models
 
 
 def _others(deployment: Deployment, own: str) -> dict[str, Any]:
     return {name: pin for name, pin in deployment.pins.items() if name != own}
+
+
+def _check_keys(deployment: Deployment, keys: KeyRing, name: str) -> None:
+    agreement, pin = deployment.agreement, deployment.pins.get(name)
+    public = agreement.verify_key(name)
+    if keys.identity.public.raw != public.raw or pin is None:
+        raise KeyFileError(f"the key of {name} is not the one that the agreement names")
+    if keys.tls.fingerprint != pin.fingerprint:
+        raise KeyFileError(
+            f"the TLS certificate of {name} is not the one that the agreement pins; use the keys "
+            "that were made for it"
+        )
+
+
+def _owner(deployment: Deployment, name: str) -> bytes:
+    """Return what tells this node's state from that of another node or agreement, 32 bytes."""
+    return hashlib.sha256(deployment.signed.digest + name.encode()).digest()
 
 
 def _spool(state: Path) -> Path:
@@ -176,20 +205,37 @@ def _spool(state: Path) -> Path:
 
 
 def write_model(directory: Path, name: str, model: bytes) -> Path:
-    """Write a model so that a reader finds the whole file or the former one."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write a model so that a reader finds the whole file or the former one.
+
+    Raises:
+        JournalError: it cannot be written.
+    """
     final = directory / f"{name}{MODEL_SUFFIX}"
     draft = directory / f".{name}{MODEL_SUFFIX}.{secrets.token_hex(4)}"
-    with draft.open("wb") as stream:
-        stream.write(model)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(final)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("wb") as stream:
+                stream.write(model)
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(final)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise JournalError(
+            f"{final} cannot be written ({error.strerror}); free space or choose another --out, "
+            "then start again with the same state"
+        ) from error
     return final
 
 
 def run_until_done(work: Coroutine[Any, Any, R]) -> R:
-    """Run a node; SIGTERM and Ctrl-C end it in order, so that its peers are told."""
+    """Run a node; SIGTERM and Ctrl-C end it in order, so that its peers are told.
+
+    The process writes no core file: it would hold keys and masks.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
     async def guarded() -> R:
         task = asyncio.ensure_future(work)

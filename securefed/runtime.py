@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,27 +12,36 @@ from numpy.typing import NDArray
 from parties.coordinator.strategy import Published
 from protocols.agreement import Agreement
 from protocols.agreement import Task as AgreedTask
+from protocols.agreement.noise import noise_plan
+from protocols.errors import MisuseError
 from securefed.data.table import Data
+from securefed.learning.person import AnyTask, is_private, require_plain, require_private
 from securefed.learning.registry import build_task, check_task
 from securefed.learning.state import State, require_like, state_from_bytes, state_to_bytes
-from securefed.learning.task import Task
 
 KeepModel = Callable[[str, bytes], None]
 """Told the name of a finished task and its final model in safetensors bytes."""
 
 
-def build_tasks(agreement: Agreement) -> dict[str, Task]:
-    """Build every task of an agreement, checked against what the agreement says of it.
+def build_agreed(agreement: Agreement, agreed: AgreedTask) -> AnyTask:
+    """Build one task, checked against what the agreement says of it and of privacy.
 
     Raises:
-        AgreementError: kind, parameters, dimension, bound or scale do not fit together.
-        MisuseError: a kind needs an extra that is not installed.
+        AgreementError: kind, parameters, dimension, bound, scale or privacy do not fit together.
+        MisuseError: the kind needs an extra that is not installed.
     """
-    tasks: dict[str, Task] = {}
-    for agreed in agreement.tasks:
-        check_task(agreed)
-        tasks[agreed.name] = build_task(agreed.kind, agreed.parameters, name=agreed.name)
-    return tasks
+    task = build_task(agreed.kind, agreed.parameters, name=agreed.name)
+    if agreement.privacy.mechanism != "none" and agreement.privacy.unit == "person":
+        require_private(task, name=agreed.name)
+    else:
+        require_plain(task, name=agreed.name)
+    check_task(agreed)
+    return task
+
+
+def build_tasks(agreement: Agreement) -> dict[str, AnyTask]:
+    """Build every task of an agreement, by name; raises as :func:`build_agreed`."""
+    return {agreed.name: build_agreed(agreement, agreed) for agreed in agreement.tasks}
 
 
 class LearningTrainer:
@@ -74,10 +84,28 @@ class LearningTrainer:
             InputError: the data cannot be used.
             WireError: the model is no state of this task.
         """
-        learner = self._tasks[task.name]
+        learner = require_plain(self._tasks[task.name], name=task.name)
         state = read_state(learner, model, task.name)
         contribution = learner.contribute(state, self._data[task.name], round_in_task, self._rng)
         return learner.layout().flatten(contribution)
+
+    def people(self, task: AgreedTask) -> int:
+        """Return how many people this party has: a record is a person with one row."""
+        return len(self._data[task.name])
+
+    def person_vectors(
+        self, task: AgreedTask, model: bytes, round_in_task: int, chosen: NDArray[np.int64]
+    ) -> Iterator[NDArray[np.floating[Any]]]:
+        """Compute the chosen people's vectors, in blocks of shape (people, ``task.dimension``).
+
+        Raises:
+            AgreementError: the task has no per-person form.
+            WireError: the model is no state of this task.
+        """
+        learner = require_private(self._tasks[task.name], name=task.name)
+        state = read_state(learner, model, task.name)
+        rows = self._data[task.name].take(chosen)
+        yield from learner.per_person(state, rows, round_in_task, self._rng)
 
     def finished(self, task: AgreedTask, model: bytes) -> None:
         """Keep a final model, once it has been read as a state of its task.
@@ -94,7 +122,7 @@ class LearningStrategy:
 
     def __init__(self, agreement: Agreement) -> None:
         """Args: the agreement in force. Raises AgreementError, see :func:`build_tasks`."""
-        self._tasks = build_tasks(agreement)
+        self._agreement, self._tasks = agreement, build_tasks(agreement)
 
     def initial_model(self, task: AgreedTask) -> bytes:
         """Return the agreed initial state as bytes."""
@@ -110,11 +138,25 @@ class LearningStrategy:
         """
         learner = self._tasks[task.name]
         state = read_state(learner, model, task.name)
-        step = learner.combine(state, learner.layout().unflatten(total), round_in_task)
+        sums = learner.layout().unflatten(total)
+        if not is_private(learner):
+            step = require_plain(learner).combine(state, sums, round_in_task)
+            return Published(state_to_bytes(step.state), step.done, step.metrics)
+        plan = noise_plan(self._agreement, task)
+        if plan is None:
+            raise MisuseError(f"task {task.name} was not checked against its agreement")
+        step = learner.combine(
+            state,
+            sums,
+            plan.expected_people,
+            plan.clip.clip_norm,
+            plan.noise_deviation,
+            round_in_task,
+        )
         return Published(state_to_bytes(step.state), step.done, step.metrics)
 
 
-def read_state(task: Task, model: bytes, name: str) -> State:
+def read_state(task: AnyTask, model: bytes, name: str) -> State:
     """Parse a state and check that it has the arrays of this task.
 
     Raises:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from parties.coordinator.node import CoordinatorNode
 from parties.coordinator.progress import RoundRecord
 from parties.embedded import MemoryJournal, MemoryNetwork
 from parties.party.node import PartyNode
 from parties.reporting import Event, Report
-from protocols.agreement import Agreement, SignedAgreement, bring_into_force, sign_agreement
-from protocols.errors import MisuseError
+from protocols.agreement import (
+    Agreement,
+    SignedAgreement,
+    agreement_from,
+    bring_into_force,
+    sign_agreement,
+)
+from protocols.errors import MisuseError, NoResultError
 from protocols.identity import Identity
 from securefed.data.table import Data
 from securefed.learning.evaluation import Score, score
@@ -25,7 +32,12 @@ from securefed.runtime import LearningStrategy, LearningTrainer
 if TYPE_CHECKING:
     from securefed.federation import Federation
 
-COORDINATOR = "coordinator"
+COORDINATOR: Final = "coordinator"
+_DEADLINE_SECONDS: Final = 86_400.0
+"""Nobody is lost in one process, however slow: a party is waited for as long as an agreement may.
+"""
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +89,53 @@ def simulate(
     identities = {
         name: Identity(name, secrets.token_bytes(32)) for name in (COORDINATOR, *federation.parties)
     }
-    agreement = federation.agreement_for(identities)
+    agreement = _patient(federation.agreement_for(identities))
     signed = bring_into_force(
         agreement, [sign_agreement(agreement, identities[name]) for name in federation.parties]
     )
-    return asyncio.run(_run(signed, identities, data, seed, report or _silent))
+    return run_apart(_run(signed, identities, data, seed, report or _silent))
 
 
 def _silent(_event: Event) -> None:
     """Tell nobody."""
+
+
+def _patient(agreement: Agreement) -> Agreement:
+    plain = agreement.to_plain()
+    plain["aggregation"]["deadline_seconds"] = _DEADLINE_SECONDS
+    return agreement_from(plain)
+
+
+def run_apart(work: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine to its end, also from within a running event loop such as a notebook's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1, thread_name_prefix="securefed-simulation") as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+class _Complaints:
+    """The first thing that went wrong at each party, to explain a run without a result."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+
+    def listener(self, party: str) -> Callable[[Event], None]:
+        """Return a report for one party."""
+
+        def listen(event: Event) -> None:
+            if event.name in {"refused", "training-failed"}:
+                self._first.setdefault(party, f"{party}: {event.detail.get('reason', '')}")
+
+        return listen
+
+    def explain(self, error: NoResultError, ended: list[BaseException | Any]) -> NoResultError:
+        """Return the error with what the parties said, or else with what they ended with."""
+        found = list(self._first.values())
+        found += [str(one) for one in ended if isinstance(one, Exception)]
+        return NoResultError(f"{error} ({'; '.join(found[:3])})") if found else error
 
 
 async def _run(
@@ -95,7 +145,7 @@ async def _run(
     seed: int | None,
     report: Report,
 ) -> SimulationResult:
-    network = MemoryNetwork(COORDINATOR)
+    network, complaints = MemoryNetwork(COORDINATOR), _Complaints()
     nodes = [
         PartyNode(
             signed,
@@ -109,7 +159,7 @@ async def _run(
                 seed=None if seed is None else seed + number,
             ),
             random=secrets.token_bytes,
-            report=_silent,
+            report=complaints.listener(party.name),
         )
         for number, party in enumerate(signed.agreement.parties)
     ]
@@ -122,11 +172,19 @@ async def _run(
         report=report,
     )
     running = [asyncio.create_task(node.run()) for node in nodes]
+    ended: list[BaseException | Any] = []
     try:
         done = await hub.run()
+    except NoResultError as error:
+        ended += await _end(running)
+        raise complaints.explain(error, ended) from error
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await _end(running)
     models = {name: state_from_bytes(model) for name, model in done.models.items()}
     return SimulationResult(signed.agreement, models, done.records, done.bytes_up)
+
+
+async def _end(running: list[asyncio.Task[Any]]) -> list[BaseException | Any]:
+    for task in running:
+        task.cancel()
+    return await asyncio.gather(*running, return_exceptions=True)

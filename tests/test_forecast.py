@@ -30,7 +30,7 @@ MODEL = b"m" * 1000
 def measure(agreement: Agreement, number: int = 0) -> dict[str, int]:
     """Bytes of every message of a real round, as one party sends or receives it."""
     task, digest = agreement.tasks[0], agreement.digest()
-    context = round_context(agreement, digest, 1, task)
+    context = round_context(agreement, digest, 1, task, 1)
     hub_identity = identity_of(agreement.coordinator.name)
     hub = MaskingCoordinator(context, hub_identity)
     nodes = [

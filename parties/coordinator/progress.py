@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from protocols.identity import Digest, Name
+
+RESTART: Final = "restart"
+"""Step of a round that the coordinator's own restart ended: nobody else is to blame."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -19,22 +22,28 @@ class RoundRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         task: name of its task.
         round_in_task: its number within the task.
         outcome: whether there is a sum.
+        step: where it was aborted.
         reason: why not.
         survivors: parties in the sum.
         lost: parties that began and did not finish.
         metrics: what the task said of the sum.
         seconds: wall-clock duration.
+        noise_meter: measured over promised noise, where noise was agreed.
+        noise_verdict: ``as promised``, ``too little`` or ``too much``.
     """
 
     round: Count
     task: Name
     round_in_task: Count
     outcome: Literal["completed", "aborted"]
+    step: str = ""
     reason: str = ""
     survivors: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     metrics: dict[str, float] = {}
     seconds: float = 0.0
+    noise_meter: float | None = None
+    noise_verdict: str = ""
 
 
 class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

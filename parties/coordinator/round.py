@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from parties.coordinator.mailbox import Mailbox
+from parties.attachments import require_bare
 from parties.coordinator.membership import Membership
-from parties.coordinator.ports import CoordinatorJournal, CoordinatorLink, ServerEvent
+from parties.coordinator.outbound import Outbound
+from parties.coordinator.ports import CoordinatorJournal, ServerEvent
+from parties.mailbox import Mailbox
 from parties.reporting import Detail, Event, Report
 from parties.transport.events import Connected, Disconnected, Message, Refused
 from protocols.agreement import Agreement, Task
@@ -19,7 +22,6 @@ from protocols.errors import (
     DuplicateError,
     PeerError,
     ReplayError,
-    TransportError,
     UnexpectedMessageError,
     UnknownPartyError,
 )
@@ -31,8 +33,14 @@ from protocols.rounds import RoundOpen, Withdrawal, round_context, seal
 from protocols.signed import open_signed
 from protocols.wire import Packet, decode_packet, encode
 
-_IGNORED: Final = (ReplayError, DuplicateError)
-"""Late or repeated words of an honest party that was cut off: told, but nobody is excluded."""
+_FORGIVEN: Final = (ReplayError, DuplicateError)
+"""Late or repeated words, as of an honest party that was cut off."""
+_MOST_FORGIVEN: Final = 8
+"""Such messages of one party in one round before it is left out of the round."""
+_LONGEST_STUCK_SECONDS: Final = 2.0
+"""A party that has not taken its last message for so long is not invited to the next round."""
+
+NoteConnection = Callable[[Connected | Disconnected | Refused], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +83,28 @@ class RoundRunner:
         identity: Identity,
         plan: RoundPlan,
         *,
-        link: CoordinatorLink,
-        mailbox: Mailbox,
+        outbound: Outbound,
+        mailbox: Mailbox[ServerEvent],
         journal: CoordinatorJournal,
         membership: Membership,
+        note: NoteConnection,
         add: AddMasks,
         report: Report,
         count_bytes: Callable[[str, int], None],
     ) -> None:
         """Args: the agreement in force, our key, the plan, and what the node is plugged into."""
         self._agreement, self._digest, self._identity = agreement, digest, identity
-        self._plan, self._link, self._mailbox, self._journal = plan, link, mailbox, journal
-        self._membership, self._report, self._count_bytes = membership, report, count_bytes
-        context = round_context(agreement, digest, plan.round, plan.task)
+        self._plan, self._outbound, self._mailbox = plan, outbound, mailbox
+        self._journal, self._membership, self._note = journal, membership, note
+        self._report, self._count_bytes = report, count_bytes
+        context = round_context(agreement, digest, plan.round, plan.task, plan.round_in_task)
         self._hub = MaskingCoordinator(context, identity, add=add)
         self._names = [party.name for party in agreement.parties]
         self._model_digest = hashlib.sha256(plan.model).digest()
         self._deadline = agreement.aggregation.deadline_seconds
         self._roster: frozenset[str] = frozenset()
         self._confirmed: frozenset[str] = frozenset()
+        self._forgiven: Counter[str] = Counter()
 
     async def run(self) -> RoundSum:
         """Run the round.
@@ -105,14 +116,14 @@ class RoundRunner:
         await self._open()
         await self._collect("advertise")
         self._roster = self._heard()
-        await self._send(self._hub.close_advertise())
+        await self._send(self._hub.close_advertise)
         await self._collect("share")
-        await self._send(self._hub.close_shares())
+        await self._send(self._hub.close_shares)
         await self._collect("submit")
-        await self._send(self._hub.close_submissions())
+        await self._send(self._hub.close_submissions)
         await self._collect("confirm")
         self._confirmed = self._heard()
-        await self._send(self._hub.close_confirmations())
+        await self._send(self._hub.close_confirmations)
         await self._collect("unmask")
         aggregate = await asyncio.to_thread(self._hub.finish)
         return RoundSum(aggregate, self._lost())
@@ -130,7 +141,12 @@ class RoundRunner:
         envelope = seal(self._identity, self._digest, plan.round, message)
         self._journal.promise(plan.round, "open", hashlib.sha256(envelope.payload).digest())
         body = encode(Packet(envelope, memoryview(plan.model)))
-        invited = self._membership.begin_round()
+        connected = self._membership.begin_round()
+        invited = {
+            name
+            for name in connected
+            if self._outbound.stuck_seconds(name) < _LONGEST_STUCK_SECONDS
+        }
         self._tell(
             "round-opened",
             task=plan.task.name,
@@ -138,29 +154,34 @@ class RoundRunner:
             invited=sorted(invited),
         )
         for name in sorted(invited):
-            await self._post(name, body)
+            self._outbound.post(name, body)
         for name in frozenset(self._names) - invited:
-            self._membership.leave(name, "it was not connected when the round was opened")
+            why = "has not taken what was sent to it" if name in connected else "was not connected"
+            self._membership.leave(name, f"it {why} when the round was opened")
 
-    async def _send(self, mail: Mapping[int, Envelope]) -> None:
-        """Put each distinct message on record, then hand it to its receiver."""
-        bodies: dict[int, bytes] = {}
+    async def _send(self, close: Callable[[], Mapping[int, Envelope]]) -> None:
+        """Close a step, put each distinct message on record, then hand it to its receiver."""
+        bodies = await asyncio.to_thread(self._prepare, close)
+        now = time.monotonic()
+        for number in sorted(bodies.keys() & self._numbers(now)):
+            self._outbound.post(self._names[number], bodies[number])
+
+    def _numbers(self, now: float) -> frozenset[int]:
+        expected = self._membership.expected(self._names, now)
+        return frozenset(n for n, name in enumerate(self._names) if name in expected)
+
+    def _prepare(self, close: Callable[[], Mapping[int, Envelope]]) -> dict[int, bytes]:
+        mail = close()
         shared = len({id(envelope) for envelope in mail.values()}) == 1
-        for number, envelope in mail.items():
-            if id(envelope) not in bodies:
-                step = envelope.step if shared else f"{envelope.step}-{number}"
-                digest = hashlib.sha256(envelope.payload).digest()
-                self._journal.promise(envelope.round, step, digest)
-                bodies[id(envelope)] = encode(Packet(envelope))
-            await self._post(self._names[number], bodies[id(envelope)])
-
-    async def _post(self, name: str, body: bytes) -> None:
-        if not self._membership.expected([name], time.monotonic()):
-            return  # its queue would only fill up
-        try:
-            await self._link.send(name, body)
-        except TransportError as error:
-            self._exclude(name, "send", str(error))
+        encoded: dict[int, bytes] = {}
+        with self._journal.transaction():
+            for number, envelope in mail.items():
+                if id(envelope) not in encoded:
+                    step = envelope.step if shared else f"{envelope.step}-{number}"
+                    digest = hashlib.sha256(envelope.payload).digest()
+                    self._journal.promise(envelope.round, step, digest)
+                    encoded[id(envelope)] = encode(Packet(envelope))
+        return {number: encoded[id(envelope)] for number, envelope in mail.items()}
 
     # Receiving
 
@@ -181,21 +202,23 @@ class RoundRunner:
             timeout = end - now if expiry is None else min(end - now, expiry + 0.01)
             event = await self._mailbox.next(timeout)
             if event is not None:
-                await self._take(event, time.monotonic())
+                await self._take(event)
 
     def _waiting(self, now: float) -> frozenset[str]:
         awaited = [self._names[number] for number in self._hub.awaited]
         return self._membership.expected(awaited, now)
 
-    async def _take(self, event: ServerEvent, now: float) -> None:
+    async def _take(self, event: ServerEvent) -> None:
         match event:
             case Message(peer=peer, body=body):
                 self._count_bytes(peer, body.nbytes)
                 await self._hear(peer, body)
             case _:
-                note_connection(event, self._membership, now, self._tell)
+                await self._note(event)
 
     async def _hear(self, peer: str, body: memoryview) -> None:
+        if peer in self._membership.left:
+            return  # it is out of this round, so nothing it says is looked at
         try:
             packet = decode_packet(
                 body, party=peer, max_bytes=self._agreement.aggregation.max_message_bytes
@@ -207,27 +230,26 @@ class RoundRunner:
             await self._dispatch(peer, packet)
         except PeerError as error:
             self._tell("refused", peer=error.party, step=error.step, reason=error.reason)
-            if not isinstance(error, _IGNORED):
+            self._forgiven[peer] += isinstance(error, _FORGIVEN)
+            if not isinstance(error, _FORGIVEN) or self._forgiven[peer] > _MOST_FORGIVEN:
                 self._exclude(peer, error.step, error.reason)
 
     async def _dispatch(self, peer: str, packet: Packet) -> None:
-        envelope = packet.envelope
+        envelope, hub = packet.envelope, self._hub
+        if envelope.step != "submit":
+            require_bare(packet)
         match envelope.step:
             case "advertise":
-                self._hub.receive_advertise(envelope)
+                hub.receive_advertise(envelope)
             case "share":
-                self._hub.receive_shares(envelope)
+                await asyncio.to_thread(hub.receive_shares, envelope)
             case "submit":
-                await asyncio.to_thread(
-                    self._hub.receive_submission,
-                    envelope,
-                    packet.attachment,
-                    model=self._model_digest,
-                )
+                vector, model = packet.attachment, self._model_digest
+                await asyncio.to_thread(hub.receive_submission, envelope, vector, model=model)
             case "confirm":
-                self._hub.receive_confirmation(envelope)
+                hub.receive_confirmation(envelope)
             case "unmask":
-                self._hub.receive_unmask(envelope)
+                await asyncio.to_thread(hub.receive_unmask, envelope)
             case "withdraw":
                 self._withdrawn(peer, envelope)
                 return
@@ -254,22 +276,3 @@ class RoundRunner:
 
     def _tell(self, name: str, **detail: Detail) -> None:
         self._report(Event(name, self._plan.round, detail))
-
-
-def note_connection(
-    event: Connected | Disconnected | Refused,
-    membership: Membership,
-    now: float,
-    tell: Callable[..., None],
-) -> None:
-    """Take note of who came and went."""
-    match event:
-        case Connected(peer=peer, resumed=resumed):
-            membership.came(peer, resumed=resumed)
-            tell("connected", peer=peer, resumed=resumed)
-        case Disconnected(peer=peer, reason=reason):
-            membership.went(peer, now)
-            tell("disconnected", peer=peer, reason=reason)
-        case Refused(peer=peer, error=error):
-            membership.leave(peer, str(error))
-            tell("refused", peer=peer, step="transport", reason=str(error))

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from parties.coordinator.ports import CoordinatorJournal
-from parties.coordinator.progress import RoundRecord, RunProgress
+from parties.coordinator.progress import RESTART, RoundRecord, RunProgress
 from protocols.errors import JournalError, NoResultError
 
 _PROGRESS: Final = "progress"
@@ -60,12 +60,15 @@ class Runbook:
         return sum(r.outcome == "completed" for r in self.records if r.task == task)
 
     def aborts_in_a_row(self) -> int:
-        """Return how many rounds were aborted since the last one that completed."""
+        """Return how many rounds were aborted since the last one that completed.
+
+        Rounds that our own restart ended are left out: they say nothing of the next one.
+        """
         count = 0
         for record in reversed(self.records):
             if record.outcome == "completed":
                 break
-            count += 1
+            count += record.step != RESTART
         return count
 
     def begin_task(self, position: int) -> None:

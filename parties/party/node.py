@@ -3,49 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+import time
+from typing import Final
 
-import msgspec
-
+from parties.attachments import read_attachment, require_bare
+from parties.mailbox import Mailbox
+from parties.party.correspondence import Correspondence
+from parties.party.gatekeeper import Gatekeeper
+from parties.party.history import History
 from parties.party.participation import Opening, Participation
 from parties.party.ports import ClientEvent, PartyJournal, PartyLink
+from parties.party.purse import Purse
+from parties.party.seat import Seat
 from parties.party.trainer import Trainer
-from parties.reporting import Detail, Event, Report, log_event
+from parties.party.training import Failed
+from parties.reporting import CalmReport, Detail, Event, Report, log_event
 from parties.transport.events import Connected, Disconnected, Message, Refused, SessionLost
-from protocols.admission import Progress, admit, find_task
 from protocols.agreement import SignedAgreement, Task
 from protocols.errors import (
+    DuplicateError,
+    EquivocationError,
     JournalError,
     MisuseError,
     PeerError,
     SecureFedError,
     TransportError,
     UnexpectedMessageError,
-    WireError,
 )
 from protocols.identity import NO_ROUND, Envelope, Identity
 from protocols.prg import RandomBytes
-from protocols.rounds import (
-    STEPS,
-    RoundAborted,
-    RoundOpen,
-    RoundResult,
-    RunEnded,
-    Withdrawal,
-    seal,
-    shorten,
-)
-from protocols.signed import open_signed
-from protocols.wire import Packet, decode_packet, encode
+from protocols.rounds import FinalModel, RoundAborted, RoundOpen, RoundResult, RunEnded
+from protocols.wire import Packet
 
-A = TypeVar("A")
-R = TypeVar("R")
-M = TypeVar("M", bound=msgspec.Struct)
-PROGRESS_KEY: Final = "progress"
 ANSWERED: Final = {"roster": "shared", "survivors": "confirmed", "confirmations": "unmasked"}
 
 
@@ -63,6 +52,7 @@ class PartyNode:
         random: RandomBytes,
         report: Report = log_event,
         patience_seconds: float = 3600.0,
+        epsilon_ceiling: float | None = None,
     ) -> None:
         """Prepare a node.
 
@@ -70,248 +60,262 @@ class PartyNode:
             signed: the agreement in force; messages of any other are refused.
             identity: our signing key, named in the agreement.
             link: stream to the coordinator.
-            journal: durable promises and progress, for this agreement alone.
+            journal: durable promises and progress, for this agreement and party alone.
             trainer: computes updates from our data.
             random: cryptographically secure random bytes.
             report: told what happens.
-            patience_seconds: how long to wait for a coordinator that says nothing at all.
+            patience_seconds: how long to wait for a coordinator that says nothing at all, beyond
+                the agreed deadline of a step.
+            epsilon_ceiling: our own limit on epsilon, if it is lower than the agreed one.
 
         Raises:
             AgreementError: the agreement does not name us.
+            MisuseError: it has another key under our name.
         """
-        signed.agreement.party_index(identity.name)
-        self._agreement, self._digest = signed.agreement, signed.digest
-        self._coordinator = signed.agreement.verify_key(signed.agreement.coordinator.name)
+        agreement = signed.agreement
+        agreement.party_index(identity.name)
+        if agreement.verify_key(identity.name).raw != identity.public.raw:
+            raise MisuseError(
+                f"the key of {identity.name} is not the one in the agreement; use the keys that "
+                "were made for it"
+            )
+        self._agreement, self._digest = agreement, signed.digest
         self._identity, self._link, self._journal = identity, link, journal
-        self._trainer, self._random, self._report = trainer, random, report
-        self._patience = patience_seconds
-        self._progress = self._load_progress()
-        self._current: Participation | None = None
-        self._training: asyncio.Task[None] | None = None
-        # One thread: a late training must not run beside the next round's on the same data.
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="training")
+        self._trainer, self._random, self._report = trainer, random, CalmReport(report)
+        self._talk = Correspondence(signed, identity, link)
+        self._seat = Seat(trainer, agreement.aggregation.deadline_seconds)
+        self._patience = patience_seconds + self._seat.deadline_seconds
+        self._heard = time.monotonic()
+        self._history = History(agreement, journal)
+        self._purse = Purse(agreement, identity.name, journal, epsilon_ceiling)
+        self._gate = Gatekeeper(agreement, self._history, trainer, self._seat, self._purse)
+        self._mailbox: Mailbox[ClientEvent] = Mailbox(link)
 
-    def _load_progress(self) -> Progress:
-        stored = self._journal.get(PROGRESS_KEY)
-        if stored is None:
-            return Progress()
-        # A result may have been published while we were down, so its model is not known any more.
-        loaded = msgspec.msgpack.decode(stored, type=Progress)
-        return msgspec.structs.replace(loaded, model=None)
+    @property
+    def missing_models(self) -> tuple[str, ...]:
+        """Names of the tasks whose final model the coordinator has not given us."""
+        return self._history.missing()
 
     async def run(self) -> RunEnded:
         """Take part until the coordinator says that the run ended.
 
         Raises:
             TransportError: the coordinator refuses us, or was silent for too long.
-            JournalError: our state cannot be written.
+            JournalError: our state cannot be written; nothing was said that is not on record.
         """
         await self._link.start()
+        self._heard = time.monotonic()
         try:
             while True:
-                ended = await self._handle(await self._next_event())
+                event = await self._next_event()
+                ended = None if event is None else await self._handle(event)
                 if ended is not None:
                     return ended
+                await self._look_at_training()
         finally:
-            await self._stop_training()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._seat.close()
+            await self._mailbox.close()
             await self._link.stop()
 
-    async def _next_event(self) -> ClientEvent:
-        try:
-            return await asyncio.wait_for(self._link.next_event(), self._patience)
-        except TimeoutError as error:
+    async def _next_event(self) -> ClientEvent | None:
+        now = time.monotonic()
+        left = self._heard + self._patience - now
+        if left <= 0:
             raise TransportError(
-                f"{self._coordinator.name} was silent for {self._patience:g} seconds; "
+                f"{self._talk.coordinator} was silent for {self._patience:g} seconds; "
                 "ask its operator, then start this node again"
-            ) from error
+            )
+        job = self._seat.job
+        if job is None:
+            return await self._mailbox.next(left)
+        return await self._mailbox.next(min(left, job.ends - now), job.outcome)
 
     async def _handle(self, event: ClientEvent) -> RunEnded | None:
         match event:
             case Connected():
+                self._heard = time.monotonic()
                 self._tell("connected", peer=event.peer, resumed=event.resumed)
             case Disconnected():
                 self._tell("disconnected", peer=event.peer, reason=event.reason)
             case SessionLost():
-                await self._leave("the coordinator restarted")
+                self._seat.leave("the coordinator restarted")
             case Refused():
                 raise event.error
             case Message():
+                self._heard = time.monotonic()
                 return await self._hear(event.body)
         return None
 
+    # What the coordinator says
+
     async def _hear(self, body: memoryview) -> RunEnded | None:
-        round_ = self._progress.round
         try:
-            packet = decode_packet(
-                body,
-                party=self._coordinator.name,
-                max_bytes=self._agreement.aggregation.max_message_bytes,
-            )
-            round_ = packet.envelope.round
+            packet = self._talk.packet(body)
             return await self._dispatch(packet)
         except (MisuseError, JournalError):
             raise
+        except DuplicateError as error:
+            self._tell("ignored", peer=error.party, step=error.step, reason=error.reason)
         except PeerError as error:
             self._tell("refused", peer=error.party, step=error.step, reason=error.reason)
-            await self._withdraw(round_, error.step, f"{type(error).__name__} at {error.step}")
+            if self._seat.out:
+                await self._quit(error.step, type(error).__name__)
         except SecureFedError as error:
-            self._tell("refused", peer=self._coordinator.name, step="open", reason=str(error))
-            await self._withdraw(round_, "open", type(error).__name__)
+            self._tell("refused", peer=self._talk.coordinator, reason=str(error))
         return None
 
     async def _dispatch(self, packet: Packet) -> RunEnded | None:
         envelope = packet.envelope
+        if envelope.step not in {"open", "result", "final"}:
+            require_bare(packet)
         match envelope.step:
             case "open":
                 await self._open(packet)
             case "roster" | "survivors" | "confirmations":
                 await self._answer(envelope)
             case "deliver":
-                self._deliver(envelope)
+                await self._deliver(envelope)
             case "abort":
-                await self._aborted(envelope)
+                self._aborted(envelope)
             case "result":
-                self._result(packet)
+                await self._result(packet)
+            case "final":
+                await self._final(packet)
             case "end":
-                return self._verified(envelope, RunEnded, NO_ROUND)
+                return self._talk.verified(envelope, RunEnded, NO_ROUND)
             case _:
                 raise UnexpectedMessageError(
                     envelope.sender, envelope.step, "no message that a coordinator sends"
                 )
         return None
 
-    def _verified(self, envelope: Envelope, kind: type[M], round_: int) -> M:
-        return open_signed(
-            envelope,
-            kind,
-            step=STEPS[kind],
-            signer=self._coordinator,
-            agreement=self._digest,
-            round_=round_,
-            max_bytes=self._agreement.aggregation.max_message_bytes,
-        )
-
     async def _open(self, packet: Packet) -> None:
         envelope = packet.envelope
-        opened = self._verified(envelope, RoundOpen, envelope.round)
-        model = bytes(packet.attachment)
-        if not hmac.compare_digest(hashlib.sha256(model).digest(), opened.model):
-            raise WireError(envelope.sender, "open", "the model is not the one that was signed")
-        await self._leave("a new round was opened")
-        task = self._agreement.tasks[find_task(self._agreement, opened.task)]
-        initial = await self._in_thread(self._initial_digest, task)
-        admitted = admit(self._progress, self._agreement, envelope.round, opened, initial)
+        opened = self._talk.verified(envelope, RoundOpen, max(1, envelope.round))
+        try:
+            admitted = await self._gate.admit(envelope.round, opened)
+            model = await read_attachment(packet, opened.model)
+        except (DuplicateError, MisuseError, JournalError):
+            raise
+        except SecureFedError as error:
+            if isinstance(error, EquivocationError):
+                self._seat.leave("the coordinator contradicts itself")
+            await self._send(self._talk.withdrawal(envelope.round, "open", type(error).__name__))
+            raise
+        self._seat.leave("a new round was opened")
         # Durable before the first word: this round number can never be used against us again.
-        self._remember(admitted.progress)
+        self._history.begin(admitted)
+        task = admitted.task
         opening = Opening(envelope.round, task, opened.round_in_task, model, opened.model)
         current = Participation(
             self._agreement, self._digest, opening, self._identity, self._journal, self._random
         )
-        self._current = current
+        self._seat.take(current)
         self._tell("round-opened", task=task.name, round_in_task=opened.round_in_task)
-        await self._link.send(current.advertise())
-
-    def _initial_digest(self, task: Task) -> bytes | None:
-        model = self._trainer.initial_model(task)
-        return None if model is None else hashlib.sha256(model).digest()
+        await self._send(current.advertise())
 
     async def _answer(self, envelope: Envelope) -> None:
         current = self._participating(envelope)
-        if current is None:
-            return
-        await self._link.send(current.answer(envelope))
-        self._tell(ANSWERED[envelope.step])
+        if current is not None and await self._send(
+            await asyncio.to_thread(current.answer, envelope)
+        ):
+            self._tell(ANSWERED[envelope.step])
 
-    def _deliver(self, envelope: Envelope) -> None:
+    async def _deliver(self, envelope: Envelope) -> None:
         current = self._participating(envelope)
         if current is None:
             return
-        for fault in current.role.receive_delivery(envelope):
+        for fault in await asyncio.to_thread(current.role.receive_delivery, envelope):
             self._tell("refused", peer=fault.party, step=fault.step, reason=fault.reason)
         self._tell("training", task=current.opening.task.name)
-        self._training = asyncio.create_task(self._train_and_submit(current))
+        self._seat.train()
 
-    async def _train_and_submit(self, current: Participation) -> None:
-        opening = current.opening
-        try:
-            body = await self._in_thread(self._compute, current)
-            if self._current is current:
-                await self._link.send(body)
-                self._tell("submitted", bytes=len(body))
-        except SecureFedError as error:
-            self._tell("refused", peer=self._identity.name, step="submit", reason=str(error))
-            await self._withdraw(opening.round, "submit", f"{type(error).__name__} at submit")
-        except Exception as error:  # noqa: BLE001 - user code may raise anything; the round goes on
-            # The text of a foreign exception may quote the data; its type may be told.
-            self._tell("training-failed", task=opening.task.name, reason=type(error).__name__)
-            await self._withdraw(opening.round, "submit", "the local training failed")
-
-    def _compute(self, current: Participation) -> bytes:
-        opening = current.opening
-        values = self._trainer.update(opening.task, opening.model, opening.round_in_task)
-        return current.submit(values)
-
-    async def _aborted(self, envelope: Envelope) -> None:
-        message = self._verified(envelope, RoundAborted, self._progress.round)
-        await self._leave(f"aborted at {message.step}")
-        self._remember(self._progress.aborted())
+    def _aborted(self, envelope: Envelope) -> None:
+        message = self._talk.verified(envelope, RoundAborted, self._history.progress.round)
+        self._history.aborted()
+        self._seat.leave(f"aborted at {message.step}")
         self._tell("round-aborted", step=message.step, reason=message.reason)
 
-    def _result(self, packet: Packet) -> None:
-        envelope = packet.envelope
-        message = self._verified(envelope, RoundResult, self._progress.round)
+    async def _result(self, packet: Packet) -> None:
+        message = self._talk.verified(packet.envelope, RoundResult, self._history.progress.round)
+        progress = self._history.check_result(message)
         if message.done:
-            model = bytes(packet.attachment)
-            if not hmac.compare_digest(hashlib.sha256(model).digest(), message.model):
-                raise WireError(envelope.sender, "result", "not the model that was signed")
-            self._trainer.finished(self._agreement.tasks[self._progress.task], model)
-        self._remember(self._progress.published(message.model, done=message.done))
-        self._current = None
+            await self._keep(self._agreement.tasks[progress.task], packet, message.model)
+        else:
+            require_bare(packet)
+        self._history.published(message)
+        self._seat.leave("the round has a result")
         self._tell("round-completed", survivors=message.survivors, task_done=message.done)
+
+    async def _final(self, packet: Packet) -> None:
+        message = self._talk.verified(packet.envelope, FinalModel, NO_ROUND)
+        position = self._history.check_final(message)
+        await self._keep(self._agreement.tasks[position], packet, message.model)
+        self._history.finished(message)
+        self._tell("model-received", task=message.task)
+
+    async def _keep(self, task: Task, packet: Packet, digest: bytes) -> None:
+        model = await read_attachment(packet, digest)
+        await asyncio.to_thread(self._trainer.finished, task, model)
 
     def _participating(self, envelope: Envelope) -> Participation | None:
         """Find the round of a message; whoever takes the message checks its signature."""
-        if self._current is not None and self._current.opening.round == envelope.round:
-            return self._current
-        if envelope.round != self._progress.round:
+        current = self._seat.current
+        if current is not None and current.opening.round == envelope.round:
+            return current
+        if envelope.round != self._history.progress.round:
             raise UnexpectedMessageError(
                 envelope.sender, envelope.step, f"we take no part in round {envelope.round}"
             )
         self._tell("ignored", step=envelope.step, reason="we left this round")
         return None
 
-    async def _withdraw(self, round_: int, step: str, reason: str) -> None:
-        """Tell the coordinator not to wait for us, if we are out of the round for good."""
-        current = self._current
-        if current is not None and (step == "submit" or current.role.state == "Withdrawn"):
-            await self._leave(reason)
-        elif step != "open" or round_ < 1:
-            return
-        envelope = seal(
-            self._identity, self._digest, round_, Withdrawal(step[:32], shorten(reason))
-        )
-        await self._link.send(encode(Packet(envelope)))
+    # Our own training
 
-    async def _leave(self, reason: str) -> None:
-        if self._current is not None:
-            self._current.role.withdraw(reason)
-            self._current = None
-        await self._stop_training()
+    async def _look_at_training(self) -> None:
+        """Send what the training came to, or leave the round when it takes too long."""
+        outcome = self._seat.outcome()
+        match outcome:
+            case bytes():
+                if await self._send(outcome):
+                    self._tell("submitted", bytes=len(outcome))
+            case Failed():
+                await self._training_failed(outcome)
+            case None if self._seat.late:
+                seconds = self._seat.deadline_seconds
+                self._tell("training-late", seconds=seconds)
+                await self._quit("submit", f"training took more than {seconds:g} seconds")
+            case _:
+                pass
 
-    async def _stop_training(self) -> None:
-        training, self._training = self._training, None
-        if training is None or training is asyncio.current_task():
-            return
-        training.cancel()
-        await asyncio.gather(training, return_exceptions=True)
+    async def _training_failed(self, failed: Failed) -> None:
+        error = failed.error
+        if isinstance(error, JournalError):
+            raise error
+        if error is None:
+            self._tell("training-failed", reason=failed.kind)
+        else:
+            self._tell("refused", peer=self._identity.name, step="submit", reason=str(error))
+        await self._quit("submit", "the local training failed")
 
-    def _remember(self, progress: Progress) -> None:
-        self._journal.put(PROGRESS_KEY, encode(progress))
-        self._progress = progress
+    # Leaving
 
-    def _in_thread(self, work: Callable[[A], R], argument: A) -> Awaitable[R]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, work, argument)
+    async def _quit(self, step: str, reason: str) -> None:
+        """Leave the current round, and say so."""
+        current = self._seat.current
+        if current is not None:
+            self._seat.leave(reason)
+            await self._send(self._talk.withdrawal(current.opening.round, step, reason))
+
+    async def _send(self, body: bytes) -> bool:
+        try:
+            await self._talk.send(body)
+        except TransportError as error:
+            # The session is gone, and with it all that the coordinator did not take yet.
+            self._seat.leave("what we said could not be sent")
+            self._tell("unsent", peer=self._talk.coordinator, reason=str(error))
+            return False
+        return True
 
     def _tell(self, name: str, **detail: Detail) -> None:
-        self._report(Event(name, self._progress.round, detail))
+        self._report(Event(name, self._history.progress.round, detail))

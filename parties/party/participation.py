@@ -10,11 +10,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from parties.party.contribution import contribution
+from parties.party.trainer import Trainer
 from protocols.agreement import Agreement, Task
-from protocols.errors import InputError, MisuseError
+from protocols.errors import MisuseError
 from protocols.identity import Envelope, Identity
 from protocols.masking.party import MaskingParty
 from protocols.prg import RandomBytes
@@ -56,7 +55,9 @@ class Participation:
         """Args: agreement in force and its digest; the admitted round; our key; the journal."""
         self.opening = opening
         self._agreement, self._promises, self._random = agreement, promises, random
-        context = round_context(agreement, digest, opening.round, opening.task)
+        context = round_context(
+            agreement, digest, opening.round, opening.task, opening.round_in_task
+        )
         self.role = MaskingParty(context, identity, random)
 
     def advertise(self) -> bytes:
@@ -81,25 +82,22 @@ class Participation:
             case _:
                 raise MisuseError(f"{envelope.step} is not answered at once")
 
-    def submit(self, values: NDArray[np.float64]) -> bytes:
-        """Step 3: encode, mask and sign an update. CPU-bound: call it off the event loop.
-
-        Args:
-            values: shape ``(task.dimension,)``, float64, model units.
+    def submit(self, trainer: Trainer) -> bytes:
+        """Step 3: compute, encode, mask and sign an update. CPU-bound: call it in a thread.
 
         Raises:
-            InputError: wrong shape, NaN, Inf, or out of the agreed bound; nothing was said.
+            SecureFedError: the update cannot be made or is out of its bounds; nothing was said.
         """
-        task = self.opening.task
-        if values.shape != (task.dimension,):
-            raise InputError(
-                f"task {task.name} computed an update of shape {values.shape}; the agreement "
-                f"says ({task.dimension},)"
-            )
-        words = self._agreement.codec(task).encode(
-            values, rounding=task.rounding, random=self._random
+        opening = self.opening
+        words = contribution(
+            self._agreement,
+            opening.task,
+            trainer,
+            model=opening.model,
+            round_in_task=opening.round_in_task,
+            random=self._random,
         )
-        envelope, vector = self.role.submit(words, model=self.opening.digest)
+        envelope, vector = self.role.submit(words, model=opening.digest)
         return self._say(envelope, vector)
 
     def _say(self, envelope: Envelope, attachment: bytes = b"") -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,34 @@ class Trainer(Protocol):
     def update(self, task: Task, model: bytes, round_in_task: int) -> NDArray[np.float64]:
         """Compute what is summed, shape ``(task.dimension,)``, float64, in model units.
 
+        Called where the agreement adds no noise, or noise that hides a whole company.
+
         Raises:
             SecureFedError: the data or the model cannot be used; the text says what to do.
+        """
+        ...
+
+    def people(self, task: Task) -> int:
+        """Return how many people this party has; a record is a person with one row."""
+        ...
+
+    def person_vectors(
+        self, task: Task, model: bytes, round_in_task: int, chosen: NDArray[np.int64]
+    ) -> Iterable[NDArray[np.floating[Any]]]:
+        """Compute what each of the chosen people contributes, where noise hides a person.
+
+        Args:
+            task: of the agreement.
+            model: the global model.
+            round_in_task: 1 for the task's first round.
+            chosen: numbers of the sampled people, at least one, rising.
+
+        Returns:
+            Blocks of shape (some people, ``task.dimension``), together one row for each of
+            ``chosen``; clipping, rounding and noise are not the trainer's business.
+
+        Raises:
+            SecureFedError: the model cannot be used.
         """
         ...
 

@@ -7,6 +7,7 @@ least ``t = n - colluders - max_dropouts`` honest parties.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -139,10 +140,8 @@ def planned_releases(agreement: Agreement, *, sharers: int | None = None) -> tup
     Raises:
         PrivacyParameterError: as :func:`noise_plan`.
     """
-    plans = [(noise_plan(agreement, task), task.rounds) for task in agreement.tasks]
-    return tuple(
-        plan.release(rounds, sharers=sharers) for plan, rounds in plans if plan is not None
-    )
+    rounds = {task.name: task.rounds for task in agreement.tasks}
+    return composed_releases(agreement, rounds, sharers=sharers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +192,24 @@ _epsilon = lru_cache(maxsize=512)(epsilon)
 def spent_epsilon(releases: tuple[Release, ...], delta: float) -> float:
     """Return epsilon of a composition, remembered for the next time it is asked."""
     return _epsilon(releases, delta)
+
+
+def composed_releases(
+    agreement: Agreement, rounds: Mapping[str, int], *, sharers: int | None = None
+) -> tuple[Release, ...]:
+    """Return what so many rounds of each task, by name, cost any person; aborted ones count.
+
+    Raises:
+        PrivacyParameterError: as :func:`noise_plan`.
+    """
+    plans = [(noise_plan(agreement, task), task.name) for task in agreement.tasks]
+    return tuple(
+        plan.release(rounds[name], sharers=sharers)
+        for plan, name in plans
+        if plan is not None and rounds.get(name)
+    )
+
+
+def composed_epsilon(agreement: Agreement, rounds: Mapping[str, int]) -> float:
+    """Return epsilon after so many rounds of each task, at the agreed delta."""
+    return spent_epsilon(composed_releases(agreement, rounds), agreement.privacy.delta)

@@ -110,6 +110,7 @@ class NodeFederation:
         self.signed, self.identities, self.data = signed, identities, data
         self.net = MemoryNetwork("coordinator", hook)
         self.events: list[tuple[str, object]] = []
+        self._told = asyncio.Event()
         self.journals = {name: MemoryJournal() for name in identities}
         self.models: dict[str, dict[str, bytes]] = {name: {} for name in data}
         self.options = {"patience_seconds": 5.0, "grace_seconds": 0.2, **coordinator_options}
@@ -128,7 +129,7 @@ class NodeFederation:
             self.net.hub(),
             self.journals["coordinator"],
             self.strategy,
-            report=lambda event: self.events.append(("coordinator", event)),
+            report=lambda event: self._note("coordinator", event),
             **self.options,
         )
 
@@ -140,7 +141,7 @@ class NodeFederation:
             self.journals[name],
             self.trainers[name],
             random=seeded_random(hash(name) & 0xFFFF),
-            report=lambda event: self.events.append((name, event)),
+            report=lambda event: self._note(name, event),
             patience_seconds=30.0,
         )
 
@@ -152,6 +153,18 @@ class NodeFederation:
             for task in parties:
                 task.cancel()
             self.outcomes = await asyncio.gather(*parties, return_exceptions=True)
+
+    def _note(self, who: str, event: object) -> None:
+        self.events.append((who, event))
+        self._told.set()
+
+    async def until(self, who: str, name: str, count: int = 1) -> list:
+        """Wait until a node has told so many events of this name; return them."""
+        async with asyncio.timeout(20):
+            while len(found := self.told(who, name)) < count:
+                self._told.clear()
+                await self._told.wait()
+        return found
 
     def told(self, who: str, name: str) -> list:
         return [event for teller, event in self.events if teller == who and event.name == name]

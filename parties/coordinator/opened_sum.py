@@ -1,0 +1,41 @@
+"""What the coordinator reads from a sum whose masks are gone: numbers, and how noisy they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.agreement import Agreement, Task
+from protocols.agreement.noise import noise_plan
+from protocols.masking.coordinator_states import Aggregate
+from protocols.privacy.noise_meter import NoiseReading, read_meter
+from protocols.privacy.noised_words import centred
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedSum:
+    """A sum over the survivors.
+
+    Attributes:
+        values: shape ``(task.dimension,)``, float64, model units.
+        reading: what the noise meter showed; ``None`` where no noise was agreed.
+    """
+
+    values: NDArray[np.float64] = field(repr=False)
+    reading: NoiseReading | None
+
+
+def open_sum(agreement: Agreement, task: Task, aggregate: Aggregate) -> OpenedSum:
+    """Decode an aggregate."""
+    plan = noise_plan(agreement, task)
+    if plan is None:
+        return OpenedSum(agreement.codec(task).decode(aggregate.total), None)
+    whole = centred(aggregate.total, task.modulus_bits)
+    reading = read_meter(
+        whole[plan.clip.length :],
+        share_variance=plan.noise.share_variance,
+        sharers=len(aggregate.survivors),
+    )
+    return OpenedSum(whole[: task.dimension] / plan.clip.scale, reading)

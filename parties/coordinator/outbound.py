@@ -1,0 +1,81 @@
+"""What the coordinator says, one queue a party: one that takes nothing holds up nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from parties.coordinator.ports import CoordinatorLink
+from protocols.errors import SecureFedError
+
+MAX_QUEUED: Final = 64
+"""Messages that may wait for one party: a round has six, and a task one more at its end."""
+
+
+class _Line:
+    """What waits for one party, and the task that sends it."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[bytes] = deque()
+        self.since: float | None = None
+        self.sender: asyncio.Task[None] | None = None
+
+
+class Outbound:
+    """Posts messages without waiting; those of one party leave in order."""
+
+    def __init__(self, link: CoordinatorLink, failed: Callable[[str, str], None]) -> None:
+        """Args: the streams; told who cannot be reached and why."""
+        self._link, self._failed = link, failed
+        self._lines: dict[str, _Line] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def post(self, name: str, body: bytes) -> None:
+        """Queue one message."""
+        line = self._lines.setdefault(name, _Line())
+        if len(line.waiting) >= MAX_QUEUED:
+            self.forget(name)
+            self._failed(name, f"{MAX_QUEUED} messages wait for it")
+            return
+        line.waiting.append(body)
+        if line.sender is None:
+            line.sender = asyncio.create_task(self._send_all(name, line))
+            self._tasks.add(line.sender)
+            line.sender.add_done_callback(self._tasks.discard)
+
+    def forget(self, name: str) -> None:
+        """Drop what waits for a party: it has lost what came before."""
+        line = self._lines.pop(name, None)
+        if line is not None and line.sender is not None:
+            line.sender.cancel()
+
+    def stuck_seconds(self, name: str) -> float:
+        """Return for how long a party has not taken the message that is its turn."""
+        line = self._lines.get(name)
+        return 0.0 if line is None or line.since is None else time.monotonic() - line.since
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything is with the transport, for so long at most."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def close(self) -> None:
+        """Stop sending."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send_all(self, name: str, line: _Line) -> None:
+        try:
+            while line.waiting:
+                line.since = time.monotonic()
+                await self._link.send(name, line.waiting.popleft())
+        except SecureFedError as error:
+            line.waiting.clear()
+            self._failed(name, str(error))
+        finally:
+            line.since = line.sender = None

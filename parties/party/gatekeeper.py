@@ -1,0 +1,64 @@
+"""Whether a round may begin here: what the agreement says, and what this node can do now."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from parties.party.history import History
+from parties.party.purse import Purse
+from parties.party.seat import Seat
+from parties.party.trainer import Trainer
+from protocols.admission import Admitted, find_task
+from protocols.agreement import Agreement, Task
+from protocols.errors import InputError, PolicyError, SecureFedError
+from protocols.rounds import RoundOpen
+
+
+class Gatekeeper:
+    """Decides; remembers nothing but the initial model of each task, which never changes."""
+
+    def __init__(
+        self, agreement: Agreement, history: History, trainer: Trainer, seat: Seat, purse: Purse
+    ) -> None:
+        """Args: the agreement in force; what was; who trains; the round that is; the budget."""
+        self._agreement, self._history, self._purse = agreement, history, purse
+        self._trainer, self._seat = trainer, seat
+        self._initial: dict[str, bytes | None] = {}
+
+    async def admit(self, round_: int, opened: RoundOpen) -> Admitted:
+        """Check a proposed round, its signature checked before, and charge for it.
+
+        The charge is for the intent and durable before anything is computed: a round that is
+        aborted has been charged, for it may have leaked.
+
+        Raises:
+            DuplicateError, EquivocationError, ReplayError, PolicyError, ModelMismatchError: see
+                :func:`protocols.admission.admit`; PolicyError also while we are still busy.
+            InputError: the initial model cannot be computed here.
+            BudgetExceededError: the round would pass the privacy budget.
+            JournalError: the charge cannot be written down.
+        """
+        task = self._agreement.tasks[find_task(self._agreement, opened.task)]
+        admitted = self._history.admit(round_, opened, await self._initial_digest(task))
+        if self._seat.overdue:
+            raise PolicyError("the last training has not ended; this round is left out")
+        await asyncio.to_thread(self._purse.charge, task)
+        return admitted
+
+    async def _initial_digest(self, task: Task) -> bytes | None:
+        if task.name not in self._initial:
+            self._initial[task.name] = await asyncio.to_thread(_digest_of, self._trainer, task)
+        return self._initial[task.name]
+
+
+def _digest_of(trainer: Trainer, task: Task) -> bytes | None:
+    try:
+        model = trainer.initial_model(task)
+    except SecureFedError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the initial model of task {task.name} cannot be computed: {type(error).__name__}"
+        ) from error
+    return None if model is None else hashlib.sha256(model).digest()

@@ -1,0 +1,78 @@
+"""The round that a party takes part in, if any, and the training in it."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from parties.party.participation import Participation
+from parties.party.trainer import Trainer
+from parties.party.training import Job, Outcome, TrainingThread
+
+
+class Seat:
+    """At most one round at a time; what comes late for a round that was left is dropped."""
+
+    def __init__(self, trainer: Trainer, deadline_seconds: float) -> None:
+        """Args: computes updates; how long the coordinator waits for one."""
+        self._trainer, self.deadline_seconds = trainer, deadline_seconds
+        self._thread = TrainingThread()
+        self._current: Participation | None = None
+        self._job: Job | None = None
+
+    @property
+    def current(self) -> Participation | None:
+        """The round that we take part in."""
+        return self._current
+
+    @property
+    def job(self) -> Job | None:
+        """The training that is under way in it."""
+        return self._job
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the training of an earlier round never ended: none could begin now."""
+        return self._thread.overdue
+
+    @property
+    def out(self) -> bool:
+        """Whether the role has withdrawn from the current round because of what it was sent."""
+        return self._current is not None and self._current.role.state == "Withdrawn"
+
+    @property
+    def late(self) -> bool:
+        """Whether the training has taken longer than the coordinator waits."""
+        return self._job is not None and time.monotonic() >= self._job.ends
+
+    def take(self, participation: Participation) -> None:
+        """Take part in a round; the last one must have been left."""
+        self._current = participation
+
+    def train(self) -> None:
+        """Begin to compute the current round's update."""
+        if self._current is not None:
+            work = functools.partial(self._current.submit, self._trainer)
+            self._job = self._thread.start(work, self.deadline_seconds)
+
+    def outcome(self) -> Outcome | None:
+        """Hand out what the current round's training came to, once, if it has ended."""
+        job = self._job
+        if job is None or not job.outcome.done():
+            return None
+        self._job = None
+        return job.outcome.result()
+
+    def leave(self, reason: str) -> None:
+        """Leave the round for good: its secrets are forgotten, and its training is not sent."""
+        if self._current is not None:
+            self._current.role.withdraw(reason)
+            self._current = None
+        if self._job is not None:
+            self._job.outcome.cancel()
+            self._job = None
+
+    def close(self) -> None:
+        """Leave, and let the thread end."""
+        self.leave("the node stops")
+        self._thread.close()

@@ -1,0 +1,109 @@
+"""Where the trainer's code runs: one thread of its own, which it may block, break or leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from protocols.errors import SecureFedError
+
+THREAD_NAME: Final = "securefed-training"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why there is no update.
+
+    Attributes:
+        kind: class of the exception. Its text may quote the data, so nobody is told it.
+        error: the exception, if it is one of ours, whose texts never hold data.
+    """
+
+    kind: str
+    error: SecureFedError | None = None
+
+
+Outcome = bytes | Failed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A training that was asked for.
+
+    Attributes:
+        outcome: what came of it; cancelled when nobody wants it any more.
+        ends: monotonic time after which it comes too late for its round.
+    """
+
+    outcome: asyncio.Future[Outcome]
+    ends: float
+
+
+class TrainingThread:
+    """Runs one training after another, never two at a time on the same data.
+
+    A daemon thread: user code that never returns must not keep the process alive.
+    """
+
+    def __init__(self) -> None:
+        """Start no thread yet."""
+        self._waiting: queue.SimpleQueue[tuple[Job, Callable[[], bytes]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread: threading.Thread | None = None
+        self._running: Job | None = None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a training runs on although its round is over: another one could not begin."""
+        running = self._running
+        return running is not None and time.monotonic() > running.ends
+
+    def start(self, work: Callable[[], bytes], seconds: float) -> Job:
+        """Ask for a training; it begins when the one before has ended.
+
+        Args:
+            work: computes the message to send.
+            seconds: after which the outcome is of no use.
+        """
+        job = Job(asyncio.get_running_loop().create_future(), time.monotonic() + seconds)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+            self._thread.start()
+        self._waiting.put((job, work))
+        return job
+
+    def close(self) -> None:
+        """Let the thread end when its work has; it is not waited for."""
+        self._waiting.put(None)
+
+    def _run(self) -> None:
+        while (asked := self._waiting.get()) is not None:
+            job, work = asked
+            if job.outcome.cancelled():
+                continue
+            self._running = job
+            outcome = _attempt(work)
+            self._running = None
+            with contextlib.suppress(RuntimeError):  # the node ended meanwhile
+                job.outcome.get_loop().call_soon_threadsafe(_settle, job.outcome, outcome)
+
+
+def _attempt(work: Callable[[], bytes]) -> Outcome:
+    try:
+        return work()
+    except SecureFedError as error:
+        return Failed(type(error).__name__, error)
+    except BaseException as error:  # noqa: BLE001 - user code may even call sys.exit
+        return Failed(type(error).__name__)
+
+
+def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
