@@ -13,9 +13,12 @@ from protocols.encoding import packed_size
 from protocols.errors import MisuseError
 from protocols.graph import COMPLETE_UP_TO
 from protocols.identity import Identity
+from protocols.privacy.noise_meter import METER_VALUES
 from securefed.data.table import Data
-from securefed.learning.registry import build_task, check_task, suggest
+from securefed.learning.registry import build_task, suggest
 from securefed.learning.state import state_to_bytes
+from securefed.privacy_goal import NoisedTask, PrivacyGoal, choose_noise, noised_task
+from securefed.runtime import build_tasks
 from securefed.simulation import COORDINATOR, SimulationResult, simulate
 
 _MESSAGE_ROOM: Final = 2**20
@@ -95,6 +98,7 @@ class Federation:
         colluders: int | None = None,
         max_dropouts: int | None = None,
         deadline_seconds: float = 60.0,
+        privacy: PrivacyGoal | None = None,
     ) -> None:
         """Begin a federation.
 
@@ -104,13 +108,16 @@ class Federation:
             colluders: parties that may secretly side with the coordinator.
             max_dropouts: parties that may be missing in a round that still succeeds.
             deadline_seconds: how long the coordinator waits at each step.
+            privacy: what every person is promised; ``None`` is no differential privacy at all:
+                sums and models may then reveal people in the data.
         """
         self._name, self.parties = name, tuple(parties)
         self._resilience = Resilience.for_parties(
             len(self.parties), colluders=colluders, max_dropouts=max_dropouts
         )
-        self._deadline = deadline_seconds
+        self._deadline, self._goal = deadline_seconds, privacy
         self._tasks: list[dict[str, Any]] = []
+        self._noised: list[NoisedTask] = []
         self._largest_model = 0
 
     @property
@@ -118,34 +125,53 @@ class Federation:
         """Names of the tasks, in order."""
         return tuple(task["name"] for task in self._tasks)
 
-    def add_task(self, name: str, kind: str, *, rounds: int, **parameters: Any) -> Self:
+    def add_task(
+        self,
+        name: str,
+        kind: str,
+        *,
+        rounds: int,
+        privacy: Mapping[str, Any] | None = None,
+        **parameters: Any,
+    ) -> Self:
         """Add a task; its ring is chosen so that the sum of all parties cannot wrap.
 
         Args:
             name: unique here.
             kind: a registered kind, such as ``"glm-logistic"`` or ``"torch"``.
             rounds: most rounds it may take.
+            privacy: where the federation has a privacy goal: ``clip_norm``, ``people`` (most of
+                all parties together), ``sampling_rate`` (1 unless given) and ``noise_multiplier``
+                (chosen to meet the goal unless given).
             parameters: of the kind; see ``docs/tasks.md``.
 
         Raises:
             AgreementError: unknown kind or parameter; names it and the nearest one.
+            MisuseError: noise without a goal, or a goal without noise.
         """
-        ring = suggest(kind, parameters, len(self.parties))
-        state = build_task(kind, parameters, name=name).initial_state()
+        if (privacy is None) != (self._goal is None):
+            raise MisuseError(
+                f"task {name}: give privacy=... to the task exactly where the federation has a "
+                "privacy goal"
+            )
+        learner = build_task(kind, parameters, name=name)
+        state = learner.initial_state()
         self._largest_model = max(self._largest_model, len(state_to_bytes(state)))
-        self._tasks.append(
-            {
-                "name": name,
-                "kind": kind,
-                "rounds": rounds,
+        entry: dict[str, Any] = {"name": name, "kind": kind, "rounds": rounds}
+        if privacy is None:
+            ring = suggest(kind, parameters, len(self.parties))
+            entry |= {
                 "dimension": ring.dimension,
                 "bound": ring.bound,
                 "scale": ring.scale,
                 "modulus_bits": ring.modulus_bits,
                 "rounding": ring.rounding,
-                "parameters": dict(parameters),
             }
-        )
+        else:
+            dimension = learner.layout().size
+            entry |= {"dimension": dimension, "rounding": "stochastic"}
+            self._noised.append(noised_task(dimension, rounds, privacy, name=name))
+        self._tasks.append({**entry, "parameters": dict(parameters)})
         return self
 
     def agreement(
@@ -170,8 +196,7 @@ class Federation:
         plain = self._plain(members, coordinator, address)
         agreement = agreement_from(plain)
         validate(agreement)
-        for task in agreement.tasks:
-            check_task(task)
+        build_tasks(agreement)
         return agreement
 
     def agreement_for(self, identities: Mapping[str, Identity]) -> Agreement:
@@ -208,14 +233,16 @@ class Federation:
                 "tls_fingerprint": keys.tls_fingerprint,
             }
 
-        largest = max(packed_size(one["dimension"], one["modulus_bits"]) for one in self._tasks)
-        rules = self._resilience
+        rules, tasks = self._resilience, self._planned_tasks()
+        largest = max(
+            packed_size(one["dimension"] + METER_VALUES, one["modulus_bits"]) for one in tasks
+        )
         return {
             "version": 1,
             "federation": self._name,
             "coordinator": {**entry(coordinator), "address": address},
             "parties": [entry(name) for name in self.parties],
-            "tasks": self._tasks,
+            "tasks": tasks,
             "aggregation": {
                 "mode": "masking",
                 "colluders": rules.colluders,
@@ -226,8 +253,33 @@ class Federation:
                 "deadline_seconds": self._deadline,
                 "max_message_bytes": _MESSAGE_ROOM + max(largest, self._largest_model),
             },
-            "privacy": {"mechanism": "none", "accept_no_differential_privacy": True},
+            "privacy": {"mechanism": "none", "accept_no_differential_privacy": True}
+            if self._goal is None
+            else self._goal.to_plain(),
         }
+
+    def _planned_tasks(self) -> list[dict[str, Any]]:
+        """Return the tasks with the noise that meets the goal, and the ring that holds it."""
+        if self._goal is None:
+            return self._tasks
+        rules, n = self._resilience, len(self.parties)
+        honest = n - rules.colluders - rules.max_dropouts
+        plans = choose_noise(self._goal, self._noised, parties=n, honest=honest)
+        return [
+            {
+                **task,
+                "bound": plan.clip.clip_norm,
+                "scale": plan.clip.scale,
+                "modulus_bits": plan.least_modulus_bits,
+                "privacy": {
+                    "clip_norm": plan.clip.clip_norm,
+                    "noise_multiplier": plan.noise.noise_multiplier,
+                    "sampling_rate": plan.sampling_rate,
+                    "people": noised.people,
+                },
+            }
+            for task, plan, noised in zip(self._tasks, plans, self._noised, strict=True)
+        ]
 
     def simulate(self, data: Mapping[str, Data], *, seed: int | None = None) -> SimulationResult:
         """Run every task in this process, with every key, share, mask and signature for real.

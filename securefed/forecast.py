@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from protocols.agreement import Agreement, Task
+from protocols.agreement.noise import summed_values
 from protocols.agreement.sizes import blank_envelope, packet_size, step_sizes
 from protocols.encoding import packed_size, word_bits_for
 from protocols.rounds import RoundOpen, RoundResult
@@ -150,7 +151,7 @@ def opening_bytes(agreement: Agreement, task: Task, model: int) -> int:
 def _forecast_task(
     agreement: Agreement, task: Task, mbit: float, model: int | None
 ) -> TaskForecast:
-    n, d = len(agreement.parties), task.dimension
+    n, d = len(agreement.parties), summed_values(agreement, task)
     vector = packed_size(d, task.modulus_bits)
     words = d * word_bits_for(task.modulus_bits) // 8
     model_size = _FLOAT_BYTES * d if model is None else model

@@ -8,6 +8,7 @@ from typing import Any
 
 from protocols.agreement import Agreement, validate
 from protocols.agreement.neighbours import privacy_bits, recovery_bits
+from securefed.budget_plan import BudgetPlan, budget_plan
 from securefed.forecast import Forecast
 from securefed.signing import SignatureState, SignatureStatus
 
@@ -39,6 +40,7 @@ class Summary:
         forecast: what it costs.
         warnings: what everybody who signs should know.
         signatures: one status per party.
+        privacy: the budget plan; ``None`` where no noise is added.
     """
 
     federation: str
@@ -48,6 +50,7 @@ class Summary:
     forecast: Forecast
     warnings: tuple[str, ...]
     signatures: tuple[SignatureStatus, ...]
+    privacy: BudgetPlan | None = None
 
     @property
     def in_force(self) -> bool:
@@ -85,6 +88,7 @@ def summarise(
         forecast=forecast,
         warnings=(*warnings, *notes),
         signatures=tuple(signatures),
+        privacy=budget_plan(agreement),
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from protocols.agreement import Agreement
 from protocols.errors import AgreementError, MisuseError
 from securefed.forecast import opening_bytes
-from securefed.learning.registry import build_task, check_task
 from securefed.learning.state import state_to_bytes
+from securefed.runtime import build_agreed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ def check_tasks(agreement: Agreement) -> CheckedTasks:
     notes: list[str] = []
     for agreed in agreement.tasks:
         try:
-            check_task(agreed)
-            task = build_task(agreed.kind, agreed.parameters, name=agreed.name)
+            task = build_agreed(agreement, agreed)
         except MisuseError as error:
             notes.append(f"task {agreed.name} was not checked here: {error}")
             continue

@@ -7,6 +7,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from securefed.cli.privacy_view import show_privacy
 from securefed.forecast import Forecast
 from securefed.signing import SignatureState, SignatureStatus
 from securefed.summary import Summary
@@ -23,6 +24,9 @@ def show_summary(screen: Console, summary: Summary) -> None:
     screen.print(Text("\nWhat the parties withstand", style="bold"))
     for sentence in summary.resilience:
         screen.print(f"- {sentence}", markup=False)
+    if summary.privacy is not None:
+        screen.print()
+        show_privacy(screen, summary.privacy)
     screen.print()
     screen.print(_costs(summary.forecast))
     _show_totals(screen, summary.forecast)

@@ -1,0 +1,255 @@
+"""Differential privacy through real nodes: noise in every sum, budgets that nobody passes."""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from support.masking import seeded_random
+from support.nodes import NodeFederation, toy_data
+
+from parties.embedded import MemoryJournal
+from parties.party import contribution as contribution_module
+from parties.party.purse import Purse
+from protocols.agreement import Agreement, bring_into_force, sign_agreement
+from protocols.agreement.noise import composed_epsilon, noise_plan
+from protocols.errors import (
+    AgreementError,
+    BudgetExceededError,
+    InputError,
+    JournalError,
+    NoResultError,
+)
+from protocols.identity import Identity
+from protocols.privacy.mechanisms import DiscreteGaussian
+from protocols.privacy.noise_meter import METER_VALUES
+from securefed.data.table import Data
+from securefed.federation import Federation
+from securefed.privacy_goal import PrivacyGoal
+
+PARTIES = 5
+ROUNDS = 4
+
+
+def private_federation(
+    epsilon: float = 3.0, *, rounds: int = ROUNDS, people: int = 1000, **privacy: object
+) -> tuple[Federation, dict[str, Identity], Agreement]:
+    names = [f"party-{i}" for i in range(PARTIES)]
+    random = seeded_random(21)
+    identities = {name: Identity(name, random(32)) for name in ["coordinator", *names]}
+    lead = Federation(
+        "private",
+        names,
+        colluders=1,
+        max_dropouts=1,
+        deadline_seconds=0.5,
+        privacy=PrivacyGoal(epsilon=epsilon, delta=1e-4),
+    )
+    told = {"clip_norm": 1.0, "people": people, "sampling_rate": 0.5, **privacy}
+    lead.add_task("risk", "dp-logistic", rounds=rounds, privacy=told, features=3)
+    return lead, identities, lead.agreement_for(identities)
+
+
+def nodes(
+    agreement: Agreement, identities: dict[str, Identity], rows: int = 60, **options: object
+) -> NodeFederation:
+    signed = bring_into_force(
+        agreement, [sign_agreement(agreement, identities[f"party-{i}"]) for i in range(PARTIES)]
+    )
+    return NodeFederation(signed, identities, toy_data(PARTIES, rows=rows), **options)
+
+
+def test_every_round_carries_the_promised_noise_and_says_what_it_cost():
+    _, identities, agreement = private_federation()
+    made = nodes(agreement, identities)
+    report = asyncio.run(made.run())
+    assert [record.outcome for record in report.records] == ["completed"] * ROUNDS
+    assert all(record.noise_verdict == "as promised" for record in report.records)
+    told = made.told("coordinator", "round-completed")
+    spent = [event.detail["epsilon"] for event in told]
+    assert spent == sorted(spent)
+    assert spent[0] > 0
+    assert spent[-1] <= 3.0
+    # The plan was sized so that all rounds just use the budget.
+    assert spent[-1] == pytest.approx(3.0, rel=0.01)
+
+
+def test_the_sum_of_two_runs_differs_by_fresh_noise_of_the_agreed_size():
+    _, identities, agreement = private_federation(rounds=1)
+    plan = noise_plan(agreement, agreement.tasks[0])
+    totals = []
+    for attempt in range(2):
+        made = nodes(agreement, identities)
+        random = seeded_random(100 + attempt)
+        words = [
+            contribution_module.contribution(
+                agreement,
+                agreement.tasks[0],
+                made.trainers[f"party-{i}"],
+                model=made.strategy.initial_model(agreement.tasks[0]),
+                round_in_task=1,
+                random=random,
+            )
+            for i in range(PARTIES)
+        ]
+        assert all(one.shape == (plan.clip.length + METER_VALUES,) for one in words)
+        totals.append(sum(one.astype(np.int64) for one in words))
+    meter = (totals[0] - totals[1])[plan.clip.length :]
+    wrap = 2 ** agreement.tasks[0].modulus_bits
+    meter = (meter + wrap // 2) % wrap - wrap // 2
+    expected = 2 * PARTIES * float(plan.noise.share_variance)
+    assert np.var(meter) == pytest.approx(expected, rel=0.15)
+
+
+def test_a_party_that_adds_no_noise_is_noticed_in_one_round(monkeypatch):
+    _, identities, agreement = private_federation(rounds=1)
+    made = nodes(agreement, identities)
+    genuine = contribution_module.private_words
+    calls = 0
+
+    def lazy(vectors: object, *, share: DiscreteGaussian, **rest: object) -> object:
+        nonlocal calls
+        calls += 1
+        least = DiscreteGaussian(Fraction(1, 16)) if calls == 1 else share
+        return genuine(vectors, share=least, **rest)
+
+    monkeypatch.setattr(contribution_module, "private_words", lazy)
+    report = asyncio.run(made.run())
+    assert report.records[0].noise_verdict == "too little"
+    assert report.records[0].noise_meter == pytest.approx(0.8, abs=0.1)
+
+
+def test_a_round_with_too_few_survivors_for_the_promised_noise_is_aborted():
+    _, identities, agreement = private_federation(rounds=1)
+    made = nodes(agreement, identities)
+
+    def broken(*_args: object) -> object:
+        raise InputError("the rows are gone")
+
+    for name in ("party-1", "party-2"):
+        made.trainers[name].person_vectors = broken
+    with pytest.raises(NoResultError):
+        asyncio.run(made.run())
+    aborted = made.told("coordinator", "round-aborted")
+    assert aborted
+    # What was opened is charged although it came to nothing.
+    assert Purse(agreement, "party-0", made.journals["party-0"]).charged == {"risk": 1}
+
+
+def test_a_party_stops_at_its_own_lower_ceiling_and_names_it():
+    _, _, agreement = private_federation(rounds=6)
+    journal = MemoryJournal()
+    ceiling = composed_epsilon(agreement, {"risk": 3}) + 1e-6
+    purse = Purse(agreement, "party-0", journal, ceiling)
+    for _ in range(3):
+        purse.charge(agreement.tasks[0])
+    with pytest.raises(BudgetExceededError, match="party-0") as caught:
+        purse.charge(agreement.tasks[0])
+    assert caught.value.ceiling == ceiling
+    assert purse.charged == {"risk": 3}
+
+
+def test_what_was_charged_survives_a_restart_and_is_never_given_back():
+    _, _, agreement = private_federation(rounds=6)
+    journal = MemoryJournal()
+    ceiling = composed_epsilon(agreement, {"risk": 3}) + 1e-6
+    for charged in range(3):
+        purse = Purse(agreement, "party-0", journal, ceiling)
+        assert purse.charged.get("risk", 0) == charged
+        purse.charge(agreement.tasks[0])
+    with pytest.raises(BudgetExceededError):
+        Purse(agreement, "party-0", journal, ceiling).charge(agreement.tasks[0])
+
+
+def test_a_charge_that_cannot_be_written_down_stops_the_round():
+    _, _, agreement = private_federation()
+
+    class Full(MemoryJournal):
+        def put(self, _key: str, _value: bytes) -> None:
+            raise JournalError("the disk is full; free some space and start again")
+
+    purse = Purse(agreement, "party-0", Full())
+    with pytest.raises(JournalError):
+        purse.charge(agreement.tasks[0])
+    assert purse.charged == {}
+
+
+def test_a_party_with_more_people_than_agreed_submits_nothing():
+    _, identities, agreement = private_federation(rounds=1, people=100)
+    made = nodes(agreement, identities, rows=101)
+    with pytest.raises(NoResultError):
+        asyncio.run(made.run())
+    refused = made.told("party-0", "refused")
+    assert "101 people" in refused[0].detail["reason"]
+
+
+def test_nobody_learns_how_many_people_were_sampled():
+    _, identities, agreement = private_federation(rounds=2)
+    sizes = []
+
+    def hook(sender: str, _receiver: str, body: bytes) -> bytes:
+        if sender == "party-0":
+            sizes.append(len(body))
+        return body
+
+    made = nodes(agreement, identities, hook=hook)
+    asked: list[int] = []
+    genuine = made.trainers["party-0"].person_vectors
+
+    def watching(task: object, model: bytes, number: int, chosen: np.ndarray) -> object:
+        asked.append(len(chosen))
+        return genuine(task, model, number, chosen)
+
+    made.trainers["party-0"].person_vectors = watching
+    asyncio.run(made.run())
+    assert len(set(asked)) == 2  # the samples differ in size
+    assert sizes[: len(sizes) // 2] == sizes[len(sizes) // 2 :]  # the messages do not
+    told = repr([event for who, event in made.events])
+    assert not any(f"={size}" in told or f": {size}," in told for size in asked if size > 9)
+
+
+def test_a_trainer_that_returns_another_number_of_rows_is_refused():
+    _, identities, agreement = private_federation(rounds=1)
+    made = nodes(agreement, identities)
+    task = agreement.tasks[0]
+    for extra in (-1, 1):
+        trainer = made.trainers["party-0"]
+        trainer.person_vectors = lambda _t, _m, _n, chosen, extra=extra: [
+            np.zeros((len(chosen) + extra, task.dimension))
+        ]
+        with pytest.raises(InputError, match="exactly one vector for each"):
+            contribution_module.contribution(
+                agreement, task, trainer, model=b"", round_in_task=1, random=seeded_random(1)
+            )
+
+
+def test_a_task_without_a_per_person_form_cannot_run_under_noise_nor_the_reverse():
+    lead, identities, _ = private_federation()
+    told = {"clip_norm": 1.0, "people": 1000}
+    lead.add_task("exact", "glm-logistic", rounds=3, privacy=told, features=3, max_rows=100)
+    with pytest.raises(AgreementError, match="nobody bounds a person's share"):
+        lead.agreement_for(identities)
+    plain = Federation("plain", ["a", "b", "c"])
+    with pytest.raises(AgreementError, match="differential privacy"):
+        plain.add_task("risk", "dp-logistic", rounds=3, features=3)
+
+
+def test_a_budget_too_small_for_the_plan_is_refused_with_the_noise_that_would_do():
+    with pytest.raises(AgreementError, match=r"privacy\.epsilon") as caught:
+        private_federation(noise_multiplier=0.8)
+    enough = float(caught.value.remedy.split("risk: ")[1].split(")")[0])
+    _, _, agreement = private_federation(noise_multiplier=enough)
+    assert composed_epsilon(agreement, {"risk": ROUNDS}) <= 3.0
+
+
+def test_a_private_model_is_learnt_that_beats_chance():
+    lead, _, _ = private_federation(epsilon=8.0, rounds=15)
+    data = toy_data(PARTIES, rows=200)
+    result = lead.simulate(data, seed=3)
+    everything = Data(
+        np.concatenate([one.features for one in data.values()]),
+        np.concatenate([one.labels for one in data.values()]),
+    )
+    assert result.score("risk", everything).auc > 0.6
