@@ -226,13 +226,22 @@ def test_our_own_submission_replaced_by_another_one_is_an_equivocation():
     all_refuse(this, {1: this.lie(changed(message, submissions=tuple(entries)))}, EquivocationError)
 
 
-def test_a_submission_of_another_length_is_refused():
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [
+        ("roster", EquivocationError),
+        ("sharers", EquivocationError),
+        ("model", ModelMismatchError),
+        ("count", SurvivorSetError),
+    ],
+)
+def test_a_colluders_submission_that_differs_in_one_field_is_refused(field, kind):
     this = play(federation(4, colluders=1), until="confirm")
     message = opened(this.mail["survivors"][0])
-    entries = list(message.submissions)
-    entries[1] = this.speak(1, changed(opened(entries[1]), count=999))
-    lie = this.lie(changed(message, submissions=tuple(entries)))
-    all_refuse(this, dict.fromkeys((0, 2, 3), lie), SurvivorSetError)
+    value = 999 if field == "count" else bytes(32)
+    bought = this.speak(3, changed(opened(message.submissions[3]), **{field: value}))
+    lie = this.lie(changed(message, submissions=(*message.submissions[:3], bought)))
+    all_refuse(this, dict.fromkeys((0, 1, 2), lie), kind)
 
 
 # Two different things to two halves
@@ -590,6 +599,36 @@ def test_a_delivery_with_a_lie_in_it_is_refused(what, kind):
         "a dealer that is no sharer": changed(honest, sharers=(0, 1, 2, 3)),
     }
     all_refuse(this, {2: this.lie(lies[what])}, kind)
+
+
+@pytest.mark.parametrize("what", ["a share of our own", "a dealer that is no sharer"])
+def test_a_delivery_in_a_drawn_graph_with_a_lie_in_it_is_refused(what):
+    made = federation(7, max_dropouts=1, degree=3, threshold=2)
+    this = play(made, until="deliver")
+    honest = opened(this.mail["deliver"][2])
+    neighbours = this.nodes[2]._turns.state.neighbours
+    assert len(neighbours) == 3
+    share = honest.delivered[0]
+    lies = {
+        "a share of our own": changed(honest, delivered=(changed(share, dealer=2),)),
+        "a dealer that is no sharer": changed(
+            honest, sharers=tuple(u for u in honest.sharers if u != share.dealer)
+        ),
+    }
+    all_refuse(this, {2: this.lie(lies[what])}, RosterError)
+
+
+@pytest.mark.parametrize("delivered", ["all", "none"])
+def test_a_party_masks_with_its_own_neighbours_whatever_is_delivered(delivered):
+    made = federation(7, max_dropouts=1, degree=3, threshold=2)
+    this = play(made, until="deliver")
+    honest = opened(this.mail["deliver"][2])
+    neighbours = set(this.nodes[2]._turns.state.neighbours)
+    dealers = {share.dealer for share in honest.delivered}
+    if delivered == "none":
+        honest, dealers = changed(honest, delivered=()), set()
+    this.ask(2, this.lie(honest))
+    assert this.nodes[2]._turns.state.edges == tuple(sorted(neighbours | dealers))
 
 
 def test_a_share_that_was_swapped_or_altered_on_its_way_is_left_out_and_named():

@@ -211,6 +211,23 @@ def test_a_dealer_whose_shares_do_not_match_its_commitments_is_named(lie, where)
         this.finish()
 
 
+def test_a_share_that_opens_but_is_not_the_one_committed_to_is_left_out_and_named():
+    this = play(federation(6, max_dropouts=1, threshold=2), until="share")
+    this._answer("roster", ())
+    state, context = this.nodes[1]._turns.state, this.made.context
+    honest = opened(this.sent["share"][1])
+    first, *rest = honest.dealt
+    pair = SharePair(OpenedShare(1, bytes(33), bytes(32)), OpenedShare(1, bytes(33), bytes(32)))
+    channel = Channel(
+        context, state.roster_digest, state.channel, state.roster[0].channel_key, 1, 0, peer=0
+    )
+    sealed = channel.seal(pair, (first.seed_commitment, first.key_commitment))
+    lie = changed(honest, dealt=(changed(first, sealed=sealed), *rest))
+    dealt_by_liar(this, this.speak(1, lie))
+    assert deliver_with_faults(this) == {n: [NAME] if n == 0 else [] for n in range(6)}
+    complete(this, "submit")
+
+
 def test_a_dealer_that_commits_to_another_seed_than_it_shares_is_named():
     this = play(federation(5, max_dropouts=1, threshold=2), until="share")
     this._answer("roster", ())
@@ -606,6 +623,11 @@ def test_roles_refuse_keys_that_the_agreement_does_not_name():
         {"quorum": 5},
         {"degree": 0},
         {"agreement": b"short"},
+        {"max_dropouts": -1},
+        {"min_cohort": -1},
+        {"round": 2**63},
+        {"modulus_bits": 1},
+        {"modulus_bits": 65},
     ],
 )
 def test_a_round_that_no_sound_agreement_yields_is_refused(change):

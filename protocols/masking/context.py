@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from protocols.encoding import word_bits_for
 from protocols.errors import MisuseError, SignatureError, UnknownPartyError
-from protocols.identity import DIGEST_BYTES, Envelope, Identity, VerifyKey
+from protocols.identity import DIGEST_BYTES, MAX_ROUND, Envelope, Identity, VerifyKey
 from protocols.masking.messages import MAX_PARTIES, STEP_OF
+from protocols.packing import check_bits, word_bits_for
 from protocols.prg import word_type
 from protocols.signed import open_signed
 from protocols.wire import encode
@@ -68,21 +68,24 @@ class RoundContext:
     def __post_init__(self) -> None:
         """Raises: MisuseError, for values that no validated agreement yields."""
         n = len(self.parties)
+        numeric = (
+            self.round, n, self.threshold, self.quorum, self.min_cohort, self.max_dropouts,
+            self.degree or 0, self.modulus_bits, self.count,
+        )  # fmt: skip
         if len(self.agreement) != DIGEST_BYTES or n > MAX_PARTIES:
             raise MisuseError(f"a digest has {DIGEST_BYTES} bytes, a round {MAX_PARTIES} parties")
+        if min(numeric) < 0 or max(numeric) > MAX_ROUND:
+            raise MisuseError(f"the numbers of a round lie between 0 and {MAX_ROUND}")
         if self.round < 1 or self.count < 1 or self.threshold < 1:
             raise MisuseError("round, count and threshold are at least 1")
         if not self.threshold < n or not n < 2 * self.quorum <= 2 * n:
             raise MisuseError("threshold < parties and parties / 2 < quorum <= parties must hold")
         if self.degree is not None and not self.threshold <= self.degree:
             raise MisuseError("fewer neighbours than the threshold could never open a secret")
+        check_bits(self.modulus_bits)
         numbers = {key.name: number for number, key in enumerate(self.parties)}
         if len(numbers) < n or self.coordinator.name in numbers:
             raise MisuseError("two members of the round have one name")
-        numeric = (
-            self.round, n, self.threshold, self.quorum, self.min_cohort, self.max_dropouts,
-            self.degree or 0, self.modulus_bits, self.count,
-        )  # fmt: skip
         facts = (self.agreement, struct.pack(f">{len(numeric)}Q", *numeric), self.purpose)
         object.__setattr__(self, "_numbers", numbers)
         object.__setattr__(self, "_bound", b"".join(map(_prefixed, facts)))
