@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from securefed.federation import MemberKeys as MemberKeys
     from securefed.nodes import Coordinator as Coordinator
     from securefed.nodes import Party as Party
+    from securefed.privacy_goal import PrivacyGoal as PrivacyGoal
     from securefed.simulation import simulate as simulate
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Federation",
     "MemberKeys",
     "Party",
+    "PrivacyGoal",
     "SecureFedError",
     "__version__",
     "breast_cancer_companies",
@@ -53,6 +55,7 @@ _HOME: Final = {
     "Federation": "securefed.federation",
     "MemberKeys": "securefed.federation",
     "Party": "securefed.nodes",
+    "PrivacyGoal": "securefed.privacy_goal",
     "SecureFedError": "protocols.errors",
     "breast_cancer_companies": "securefed.data.demo",
     "load_agreement": "protocols.agreement",

@@ -76,7 +76,7 @@ def test_the_examples_of_a_page_run_as_they_stand(page, monkeypatch, tmp_path):
 
 
 def test_the_readme_shows_what_its_example_prints(capsys, monkeypatch, tmp_path):
-    [block] = blocks(ROOT / "README.md", "python")
+    block = blocks(ROOT / "README.md", "python")[0]
     exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - the documentation is the test
     printed = capsys.readouterr().out.strip()
     assert printed
