@@ -112,6 +112,7 @@ class Party:
         out: directory for the final models, ``<task>.safetensors``.
         address: where the coordinator is, if not at the agreement's address.
         patience_seconds: how long to wait for a silent coordinator.
+        epsilon_ceiling: our own limit on epsilon, if it is lower than the agreed one.
     """
 
     deployment: Deployment
@@ -121,6 +122,7 @@ class Party:
     out: Path | None = None
     address: str | None = None
     patience_seconds: float = 3600.0
+    epsilon_ceiling: float | None = None
 
     def run(self, report: Report = log_event) -> dict[str, bytes]:
         """Take part until the run ends; return the final models by task, safetensors bytes.
@@ -165,13 +167,15 @@ class Party:
                 random=secrets.token_bytes,
                 report=tell,
                 patience_seconds=self.patience_seconds,
+                epsilon_ceiling=self.epsilon_ceiling,
             )
             ended = await node.run()
+            missing = node.missing_models
         if ended.outcome != "completed":
             raise NoResultError(f"the coordinator ended the run without a result: {ended.reason}")
-        if node.missing_models:
+        if missing:
             raise NoResultError(
-                f"the run ended, but no model of {', '.join(node.missing_models)} reached us; "
+                f"the run ended, but no model of {', '.join(missing)} reached us; "
                 "start the coordinator again with its state, then this node"
             )
         return models
