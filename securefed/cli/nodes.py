@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,14 @@ from typing import Annotated
 import typer
 
 from parties.coordinator.node import RunReport
-from parties.keys import load_keys, read_passphrase
+from parties.keys import load_keys
 from parties.reporting import Event
+from securefed.cli.options import (
+    AgreementFile,
+    PassphraseOption,
+    SignaturesOption,
+    passphrase,
+)
 from securefed.cli.output import console, event_to_plain, print_json
 from securefed.data.loaders import load_party_data
 from securefed.deployment import Deployment
@@ -20,9 +25,6 @@ from securefed.deployment import Deployment
 coordinator_app = typer.Typer(help="The node that runs the rounds and sees sums only.")
 party_app = typer.Typer(help="The node of one company; its data stay in this process.")
 
-AgreementFile = Annotated[
-    Path, typer.Argument(help="The agreement, a TOML file.", exists=True, dir_okay=False)
-]
 KeysOption = Annotated[Path, typer.Option("--keys", help="Directory that keygen wrote to.")]
 StateOption = Annotated[
     Path, typer.Option("--state", help="Directory of durable state; the same after a restart.")
@@ -30,31 +32,16 @@ StateOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Directory for the final models (safetensors).")
 ]
-SignaturesOption = Annotated[
-    Path | None,
-    typer.Option("--signatures", help="Directory of .sig files [default: beside the agreement]."),
-]
 CertificatesOption = Annotated[
     Path | None,
     typer.Option(
-        "--certificates", help="Directory of everybody's .pem files [default: beside it]."
+        "--certificates", help="Directory of everybody's .pem files (default: beside it)."
     ),
 ]
-PassphraseOption = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", help="File with the passphrase of the keys, mode 0600."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
+EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
 PatienceOption = Annotated[
     float, typer.Option("--patience", min=1.0, help="Seconds to wait for the others.")
 ]
-
-
-def _passphrase(file: Path | None, *, ask: bool) -> bytes:
-    def prompt() -> str:
-        return str(typer.prompt("Passphrase of the keys", hide_input=True))
-
-    return read_passphrase(file=file, environ=os.environ, prompt=prompt if ask else None)
 
 
 def _reporter(*, as_json: bool) -> Callable[[Event], None]:
@@ -81,17 +68,17 @@ def run_coordinator(
     certificates: CertificatesOption = None,
     passphrase_file: PassphraseOption = None,
     listen: Annotated[
-        str | None, typer.Option("--listen", help="host:port to bind [default: the agreement's].")
+        str | None, typer.Option("--listen", help="host:port to bind (default: the agreement's).")
     ] = None,
     patience: PatienceOption = 300.0,
-    json: JsonOption = False,
+    json: EventsOption = False,
 ) -> None:
     """Run every round of an agreement that all parties signed."""
     from securefed.nodes import Coordinator  # noqa: PLC0415 - gRPC loads slowly; --help must not
 
     deployment = Deployment.load(agreement, signatures=signatures, certificates=certificates)
     name = deployment.agreement.coordinator.name
-    ring = load_keys(keys, name, _passphrase(passphrase_file, ask=not json))
+    ring = load_keys(keys, name, passphrase(passphrase_file))
     node = Coordinator(deployment, ring, state, out, listen, patience)
     _summarise(node.run(_reporter(as_json=json)), out, as_json=json)
 
@@ -139,18 +126,35 @@ def run_party(
     passphrase_file: PassphraseOption = None,
     address: Annotated[
         str | None,
-        typer.Option("--address", help="Where the coordinator is [default: the agreement's]."),
+        typer.Option("--address", help="Where the coordinator is (default: the agreement's)."),
     ] = None,
     patience: PatienceOption = 3600.0,
-    json: JsonOption = False,
+    epsilon_ceiling: Annotated[
+        float | None,
+        typer.Option(
+            "--epsilon-ceiling",
+            min=0.0,
+            help="Stop before epsilon passes this, if it is lower than the agreed budget.",
+        ),
+    ] = None,
+    json: EventsOption = False,
 ) -> None:
     """Take part in a run, under the agreement that we signed and nothing else."""
     from securefed.nodes import Party  # noqa: PLC0415 - gRPC loads slowly; --help must not
 
     deployment = Deployment.load(agreement, signatures=signatures, certificates=certificates)
     deployment.agreement.party_index(name)
-    ring = load_keys(keys, name, _passphrase(passphrase_file, ask=not json))
-    node = Party(deployment, ring, load_party_data(data), state, out, address, patience)
+    ring = load_keys(keys, name, passphrase(passphrase_file))
+    node = Party(
+        deployment,
+        ring,
+        load_party_data(data, classes=None),
+        state,
+        out,
+        address,
+        patience,
+        epsilon_ceiling,
+    )
     models = node.run(_reporter(as_json=json))
     if not json:
         console().print(f"completed: models of {', '.join(sorted(models)) or 'no task'}")

@@ -21,7 +21,7 @@ PassphraseOption = Annotated[
 ]
 SignaturesOption = Annotated[
     Path | None,
-    typer.Option("--signatures", help="Directory of .sig files [default: beside the agreement]."),
+    typer.Option("--signatures", help="Directory of .sig files (default: beside the agreement)."),
 ]
 BandwidthOption = Annotated[
     float, typer.Option("--mbit", min=0.001, help="Bandwidth of every node, 10^6 bits per second.")
