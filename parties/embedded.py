@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from parties.coordinator.ports import ServerEvent
 from parties.party.ports import ClientEvent
-from parties.transport.events import Connected, Disconnected, Message
+from parties.transport.events import Connected, Disconnected, Message, SessionLost
 from protocols.errors import JournalError
 
 Hook = Callable[[str, str, bytes], bytes | None]
@@ -36,6 +36,18 @@ class MemoryNetwork:
     def spoke(self, name: str) -> MemorySpoke:
         """Return a party's end."""
         return MemorySpoke(self, name)
+
+    def restart_hub(self) -> None:
+        """The coordinator was restarted: what was on its way is gone, every session begins anew."""
+        while not self.hub_events.empty():
+            self.hub_events.get_nowait()
+        for name, inbox in self.inboxes.items():
+            while not inbox.empty():
+                inbox.get_nowait()
+            inbox.put_nowait(Disconnected(self.coordinator, "the connection was lost"))
+            inbox.put_nowait(SessionLost(self.coordinator))
+            inbox.put_nowait(Connected(self.coordinator, resumed=False))
+            self.hub_events.put_nowait(Connected(name, resumed=False))
 
     def cut(self, name: str, inbox: asyncio.Queue[ClientEvent] | None = None) -> None:
         """Cut a party off, unless it has come back with another inbox since."""

@@ -32,9 +32,12 @@ class Outbound:
         self._link, self._failed = link, failed
         self._lines: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: Exception | None = None
 
     def post(self, name: str, body: bytes) -> None:
-        """Queue one message."""
+        """Queue one message. Raises what broke an earlier sending, if that was no peer's doing."""
+        if self._broken is not None:
+            raise self._broken
         line = self._lines.setdefault(name, _Line())
         if len(line.waiting) >= MAX_QUEUED:
             self.forget(name)
@@ -77,5 +80,7 @@ class Outbound:
         except SecureFedError as error:
             line.waiting.clear()
             self._failed(name, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of ours ends the run at the next post
+            self._broken = error
         finally:
             line.since = line.sender = None

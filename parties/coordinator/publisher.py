@@ -116,7 +116,9 @@ class Publisher:
         self._say(self._body(progress.round, RoundAborted(record.step, record.reason)))
         if done:
             self._say(await self._final(task.name))
-        self._tell("round-aborted", task=task.name, step=step, reason=reason)
+        # Why others left is our operator's business, not the parties'.
+        left = [f"{name}: {why}" for name, why in sorted(self._membership.left.items())]
+        self._tell("round-aborted", task=task.name, step=step, reason=reason, left=left)
 
     async def end(self, outcome: Literal["completed", "failed"], reason: str) -> None:
         """End the run."""

@@ -101,7 +101,7 @@ class Hub:
     # Hearing
 
     async def hear(self, step: str, names: Iterable[str] | None = None) -> dict[str, Packet]:
-        """Wait until each of these parties has said something at this step; each word is used once."""
+        """Wait until each of these parties has spoken at this step; no word is used twice."""
         wanted = set(self.names if names is None else names)
         found: dict[str, Packet] = {}
         async with asyncio.timeout(SECONDS):
