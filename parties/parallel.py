@@ -6,11 +6,14 @@ a chunk, and AES-CTR starts at any word, so each thread expands the masks of its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import pairwise
+from itertools import chain, islice, pairwise
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self
+
+import numpy as np
 
 from protocols.errors import MisuseError
 from protocols.prg import CHUNK_BYTES, Ranges, Words, add_masks
@@ -20,6 +23,12 @@ MIN_RANGE: Final = CHUNK_BYTES // 4
 
 RANGES_PER_WORKER: Final = 4
 """More ranges than threads, so that a thread whose core is taken away does not hold up the rest."""
+
+MASKS_PER_TURN: Final = 16
+"""Masks that a thread takes at a time: enough to bring the target to the cache once for many."""
+
+MAX_COPIED_BYTES: Final = 64 << 20
+"""Longest vector of which each thread may have its own."""
 
 
 class ThreadedRanges:
@@ -60,6 +69,30 @@ class ThreadedRanges:
         for future in futures:
             future.result()
 
+    def add_by_turns(self, target: Words, masks: Iterator[tuple[bytes, bool]]) -> None:
+        """Add masks in whichever thread is free, each thread into a vector of its own.
+
+        Returns when all threads have ended, also if one of them raised; the first such error is
+        raised.
+        """
+        lock = Lock()
+
+        def work(total: Words) -> None:
+            while True:
+                with lock:
+                    turn = list(islice(masks, MASKS_PER_TURN))
+                if not turn:
+                    return
+                add_masks(total, turn)
+
+        others = [np.zeros_like(target) for _ in range(self.workers - 1)]
+        futures = [self._pool.submit(work, total) for total in (target, *others)]
+        wait(futures)
+        for future in futures:
+            future.result()
+        for total in others:
+            np.add(target, total, out=target)
+
     def __enter__(self) -> Self:
         return self
 
@@ -85,16 +118,26 @@ def add_masks_over(ranges: Ranges, target: Words, masks: Sequence[tuple[bytes, b
     ranges(work, target.size)
 
 
-def add_masks_parallel(target: Words, masks: Sequence[tuple[bytes, bool]], workers: int) -> None:
+def add_masks_parallel(target: Words, masks: Iterable[tuple[bytes, bool]], workers: int) -> None:
     """Do :func:`protocols.prg.add_masks` on the whole of ``target`` in ``workers`` threads.
+
+    Many masks of a vector of moderate length are divided among the threads, each of which adds its
+    own into a vector of its own; seeds that ``masks`` derives on demand are derived meanwhile. Few
+    masks, or those of a long vector, are divided by ranges of the vector.
 
     Args:
         target: the whole vector; contiguous, writable.
-        masks: (seed, True to add or False to subtract).
+        masks: (seed, True to add or False to subtract); taken by one thread at a time.
         workers: threads, >= 1; about one per core that is free.
 
     Raises:
-        MisuseError: as ``add_masks``, or ``workers`` is less than 1.
+        MisuseError: as ``add_masks``, or ``workers`` is less than 1. Some masks may be added then.
     """
     with ThreadedRanges(workers) as ranges:
-        add_masks_over(ranges, target, masks)
+        remaining = iter(masks)
+        enough = workers * MASKS_PER_TURN
+        while batch := list(islice(remaining, enough)):
+            if workers > 1 and len(batch) == enough and target.nbytes <= MAX_COPIED_BYTES:
+                ranges.add_by_turns(target, chain(batch, remaining))
+            else:
+                add_masks_over(ranges, target, batch)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,9 +10,15 @@ from hypothesis import strategies as st
 from support.seeded import seeded
 from vectors.generate import FOLDER, prg_vectors, render
 
-from parties.parallel import MIN_RANGE, ThreadedRanges, add_masks_over, add_masks_parallel
-from protocols.errors import MisuseError
-from protocols.prg import CHUNK_BYTES, add_masks, expand, uniform_below
+from parties.parallel import (
+    MASKS_PER_TURN,
+    MIN_RANGE,
+    ThreadedRanges,
+    add_masks_over,
+    add_masks_parallel,
+)
+from protocols.errors import MisuseError, RosterError
+from protocols.prg import CHUNK_BYTES, MASKS_AT_ONCE, add_masks, expand, uniform_below
 
 SEED = bytes(range(32))
 WIDTHS = (16, 32, 64)
@@ -170,6 +177,35 @@ def test_several_threads_give_the_very_sum_of_one(workers: int, count: int) -> N
     add_masks(alone, masks)
     add_masks_parallel(together, masks, workers)
     assert np.array_equal(alone, together)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+def test_seeds_derived_on_demand_by_several_threads_are_each_added_once(
+    workers: int, extra: int
+) -> None:
+    source = seeded("turns")
+    masks = [(source(32), index % 3 > 0) for index in range(2 * workers * MASKS_PER_TURN + extra)]
+    alone, together = expand(SEED, 1000, 64), expand(SEED, 1000, 64)
+    add_masks(alone, masks)
+    add_masks_parallel(together, (mask for mask in masks), workers)
+    assert np.array_equal(alone, together)
+
+
+def test_more_masks_than_ciphers_are_held_add_up() -> None:
+    masks = [(SEED, True)] * (2 * MASKS_AT_ONCE + 1)
+    vector = np.zeros(50, np.uint16)
+    add_masks(vector, iter(masks))
+    assert np.array_equal(vector, expand(SEED, 50, 16) * np.uint16(len(masks)))
+
+
+def test_a_seed_that_cannot_be_derived_reaches_the_caller_of_several_threads() -> None:
+    def masks() -> Iterator[tuple[bytes, bool]]:
+        yield from [(SEED, True)] * (3 * MASKS_PER_TURN)
+        raise RosterError("party-1", "advertise", "its X25519 key is unsound")
+
+    with pytest.raises(RosterError, match="party-1"):
+        add_masks_parallel(np.zeros(100, np.uint32), masks(), 2)
 
 
 def test_an_error_in_a_thread_reaches_the_caller() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from protocols.errors import BelowThresholdError, ShareError
 from protocols.masking.context import RoundContext
@@ -13,8 +13,10 @@ from protocols.masking.sealing import pairwise_seed, seed_digest, self_seed
 from protocols.prg import Words
 from protocols.secret_sharing import combine
 
-AddMasks = Callable[[Words, Sequence[tuple[bytes, bool]]], None]
-"""Adds (True) or subtracts (False) the expansion of each seed, in place."""
+AddMasks = Callable[[Words, Iterable[tuple[bytes, bool]]], None]
+"""Adds (True) or subtracts (False) the expansion of each seed, in place.
+
+The seeds are derived while it iterates, so that it may expand some meanwhile."""
 
 
 def lacking(context: RoundContext, state: Unmasking) -> Iterator[int]:
@@ -107,24 +109,22 @@ def remove_masks(context: RoundContext, state: Unmasking, add: AddMasks) -> None
     Raises:
         ShareError: see :func:`reconstruct`; the sum is then unchanged.
     """
-    confirming = state.confirming
     secrets = reconstruct(context, state)
-    masks = [
-        (self_seed(context, confirming.roster_digest, secrets[party], party), False)
-        for party in confirming.survivors
-    ]
+    add(state.confirming.total, _masks_left(context, state, secrets))
+
+
+def _masks_left(
+    context: RoundContext, state: Unmasking, secrets: dict[int, bytes]
+) -> Iterator[tuple[bytes, bool]]:
+    """Derive, one by one, the masks of the survivors and those they share with dropouts."""
+    confirming = state.confirming
+    roster = confirming.roster_digest
+    for party in confirming.survivors:
+        yield self_seed(context, roster, secrets[party], party), False
     alive = frozenset(confirming.survivors)
     for gone in confirming.dropouts:
         key = EphemeralKey(secrets[gone])
         for peer in sorted(edges_of(state, gone) & alive):
-            seed = pairwise_seed(
-                context,
-                confirming.roster_digest,
-                key,
-                gone,
-                confirming.roster[peer].mask_key,
-                peer,
-            )
+            public = confirming.roster[peer].mask_key
             # The survivor added this mask when the dropout's number is the larger one.
-            masks.append((seed, gone < peer))
-    add(confirming.total, masks)
+            yield pairwise_seed(context, roster, key, gone, public, peer), gone < peer
