@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/masking.py``: parties, coordinator, comparisons, and their report."""
