@@ -680,3 +680,13 @@ def test_a_message_signed_by_another_key_than_the_coordinators_is_refused():
             assert isinstance(errors[1], SignatureError)
             assert errors[1].party == HUB
             assert that.nodes[1].state == state
+
+
+def test_a_message_in_the_name_of_a_party_blames_the_coordinator_that_sent_it():
+    made = federation(4)
+    this, old = play(made, until="deliver"), play(made.vary(round=9), until="deliver")
+    for envelope in (old.sent["share"][2], this.sent["share"][2]):
+        with pytest.raises(SignatureError) as caught:
+            this.nodes[1].receive_delivery(envelope)
+        assert caught.value.party == HUB
+        assert this.nodes[1].state == "Dealt"
