@@ -65,6 +65,14 @@ def test_a_vector_that_rounding_would_make_too_long_is_rounded_towards_zero():
     assert _quantise(scaled, coins, clip).sum(axis=1).tolist() == [0, 0, 1]
 
 
+def test_values_on_the_grid_stay_there_whatever_the_coins():
+    clip = GridClip(clip_norm=4.0, scale=1.0, dimension=3)
+    on_grid = np.array([[1.0, -2.0, 0.0]])
+    for coin in (0, 2**32 - 1):
+        coins = np.full(on_grid.shape, coin, np.uint32)
+        assert _quantise(on_grid, coins, clip).tolist() == [[1, -2, 0]]
+
+
 def test_a_vector_that_no_rounding_makes_short_enough_is_never_released():
     clip = GridClip(clip_norm=1.0, scale=1.0, dimension=2)
     with pytest.raises(MisuseError, match="nothing is released"):

@@ -196,9 +196,19 @@ def test_our_epsilon_is_no_lower_than_the_discrete_gaussian_s_own_distribution()
 def test_the_additive_terms_are_counted_for_every_value_of_every_sharer():
     noise = SummedNoise(2.0, 2**14, honest=5, dimension=10**6)
     additive, distance = integer_slack((noise.release(sampling_rate=0.1, count=1000),))
-    assert additive == pytest.approx(2 * 5e9 * LOG_RATIO)
-    assert distance == pytest.approx(5e9 * 2.0**-100)
+    assert additive == pytest.approx(2 * 5e9 * LOG_RATIO, abs=0)
+    assert distance == pytest.approx(5e9 * 2.0**-100, abs=0)
     assert integer_slack((Release(1.0, 0.1, 1000),)) == (0.0, 0.0)
+
+
+def test_the_samplers_distance_is_taken_from_delta_before_the_accountant_is_asked():
+    values, delta = 2**47, 1e-6
+    ours = epsilon([Release(0.3, 1.0, integer_values=values)], delta, interval=1e-3)
+    taken = (1 + math.exp(ours)) * values * 2.0**-100
+    assert 0.05 * delta < taken < 0.9 * delta
+    continuous = Release(0.3, 1.0)
+    assert ours > epsilon([continuous], delta - taken, interval=1e-3)
+    assert ours < epsilon([continuous], delta - 4 * taken, interval=1e-3)
 
 
 def test_a_delta_that_the_samplers_distance_would_eat_is_refused():
