@@ -12,7 +12,12 @@ import msgspec
 
 from parties.party.ports import PartyJournal
 from protocols.agreement import Agreement, Task
-from protocols.agreement.noise import composed_releases, noise_plan, spent_epsilon
+from protocols.agreement.noise import (
+    composed_releases,
+    noise_plan,
+    planned_cost,
+    spent_epsilon,
+)
 from protocols.identity import Name
 from protocols.privacy.budget import Budget
 from protocols.privacy.releases import Release
@@ -69,16 +74,27 @@ class Purse:
         if plan is None:
             return
         if self._cleared.get(task.name, 0) < 1:
-            # What fits is worked out once for all rounds of a task; another task's rounds in
-            # between would change it, so only this task's answer is kept.
-            spent = Budget(
-                self._empty.party, self._empty.ceiling, self._empty.delta, self._releases()
-            )
-            fitting = spent.affordable(plan.release(), most=task.rounds)
-            if fitting < 1:
-                spent.charge(plan.release())
-            self._cleared = {task.name: fitting}
+            self._clear(task, plan.release())
         counts = {**self._counts, task.name: self._counts.get(task.name, 0) + 1}
         self._journal.put(SPENT_KEY, msgspec.msgpack.encode(counts))
         self._counts = counts
         self._cleared[task.name] -= 1
+
+    def _clear(self, task: Task, release: Release) -> None:
+        """Work out how many more rounds of a task fit, once for all of them.
+
+        Raises:
+            BudgetExceededError: not a single one.
+        """
+        planned = planned_cost(self._agreement)
+        left = task.rounds - self._counts.get(task.name, 0)
+        if planned is not None and planned.promised.epsilon_pld <= self._empty.ceiling and left > 0:
+            # Any part of a plan costs at most the plan.
+            self._cleared[task.name] = left
+            return
+        spent = Budget(self._empty.party, self._empty.ceiling, self._empty.delta, self._releases())
+        fitting = spent.affordable(release, most=task.rounds)
+        if fitting < 1:
+            spent.charge(release)
+        # Another task's rounds in between would change the answer, so only this one is kept.
+        self._cleared = {task.name: fitting}

@@ -169,19 +169,12 @@ def planned_cost(agreement: Agreement) -> PlannedCost | None:
     releases = planned_releases(agreement)
     if not releases:
         return None
-    alone = _alone(agreement)
+    rounds = {task.name: task.rounds for task in agreement.tasks}
     return PlannedCost(
         _guarantee(releases, agreement.privacy.delta),
-        float("inf") if alone is None else _epsilon(alone, agreement.privacy.delta),
+        composed_epsilon(agreement, rounds, sharers=1),
         agreement.privacy.epsilon,
     )
-
-
-def _alone(agreement: Agreement) -> tuple[Release, ...] | None:
-    try:
-        return planned_releases(agreement, sharers=1)
-    except PrivacyParameterError:
-        return None
 
 
 # The same plan is asked for by validate, inspect, every node and every round.
@@ -210,6 +203,19 @@ def composed_releases(
     )
 
 
-def composed_epsilon(agreement: Agreement, rounds: Mapping[str, int]) -> float:
-    """Return epsilon after so many rounds of each task, at the agreed delta."""
-    return spent_epsilon(composed_releases(agreement, rounds), agreement.privacy.delta)
+def composed_epsilon(
+    agreement: Agreement, rounds: Mapping[str, int], *, sharers: int | None = None
+) -> float:
+    """Return epsilon after so many rounds of each task, at the agreed delta.
+
+    Args:
+        agreement: with noise.
+        rounds: by task name; aborted ones count.
+        sharers: parties whose noise is counted on, all honest ones unless given; with 1, all
+            others collude and tell theirs, which may leave no bound at all: ``inf``.
+    """
+    try:
+        releases = composed_releases(agreement, rounds, sharers=sharers)
+    except PrivacyParameterError:
+        return math.inf
+    return spent_epsilon(releases, agreement.privacy.delta)

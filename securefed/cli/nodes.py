@@ -21,6 +21,7 @@ from securefed.cli.options import (
 from securefed.cli.output import console, event_to_plain, print_json
 from securefed.data.loaders import load_party_data
 from securefed.deployment import Deployment
+from securefed.privacy_spent import PrivacySpent, privacy_spent
 
 coordinator_app = typer.Typer(help="The node that runs the rounds and sees sums only.")
 party_app = typer.Typer(help="The node of one company; its data stay in this process.")
@@ -80,10 +81,13 @@ def run_coordinator(
     name = deployment.agreement.coordinator.name
     ring = load_keys(keys, name, passphrase(passphrase_file))
     node = Coordinator(deployment, ring, state, out, listen, patience)
-    _summarise(node.run(_reporter(as_json=json)), out, as_json=json)
+    done = node.run(_reporter(as_json=json))
+    _summarise(done, privacy_spent(deployment.agreement, done.records), out, as_json=json)
 
 
-def _summarise(done: RunReport, out: Path | None, *, as_json: bool) -> None:
+def _summarise(
+    done: RunReport, spent: PrivacySpent | None, out: Path | None, *, as_json: bool
+) -> None:
     completed = [record for record in done.records if record.outcome == "completed"]
     lost = sum(len(record.lost) for record in completed)
     if as_json:
@@ -95,6 +99,7 @@ def _summarise(done: RunReport, out: Path | None, *, as_json: bool) -> None:
                 "dropouts_survived": lost,
                 "bytes_up": done.bytes_up,
                 "models": sorted(done.models),
+                **({} if spent is None else spent.to_plain()),
             }
         )
         return
@@ -103,6 +108,12 @@ def _summarise(done: RunReport, out: Path | None, *, as_json: bool) -> None:
         f"completed: {len(completed)} rounds, {len(done.records) - len(completed)} aborted, "
         f"{lost} dropouts survived{where}"
     )
+    if spent is not None:
+        console().print(
+            f"privacy: epsilon {spent.epsilon:.3f} at delta {spent.delta:g} for every person, "
+            f"{spent.epsilon_worst_case:.3f} if all other parties collude; noise meter "
+            f"{spent.noise_meter:.3f}, {spent.noise_alarms} alarms"
+        )
 
 
 @party_app.command("run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -140,7 +141,7 @@ class NodeFederation:
             self.net.spoke(name),
             self.journals[name],
             self.trainers[name],
-            random=seeded_random(hash(name) & 0xFFFF),
+            random=seeded_random(zlib.crc32(name.encode())),
             report=lambda event: self._note(name, event),
             patience_seconds=30.0,
         )
