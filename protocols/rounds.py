@@ -43,12 +43,12 @@ class RoundAborted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
 
 class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Coordinator to party: the round has a sum. On the task's last round its model is attached.
+    """Coordinator to party: the round has a sum.
 
     Attributes:
         model: digest of the next global model, 32 bytes.
         survivors: how many parties are in the sum.
-        done: whether the task is finished; only then the model is attached.
+        done: whether the task is finished; then :class:`FinalModel` follows.
     """
 
     model: Digest
@@ -66,7 +66,7 @@ class Withdrawal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 class FinalModel(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Coordinator to party, outside any round: a task is over, and its model is attached.
 
-    Sent to a party that comes back and may have missed the task's last result.
+    Sent to everybody connected, and to a party that comes back and may have missed it.
 
     Attributes:
         task: name of the task in the agreement; those before it are over as well.

@@ -209,6 +209,10 @@ class Crashes(NodeFederation):
         async with asyncio.timeout(60):
             parties = [asyncio.create_task(self.live(name, kills.get(name))) for name in self.data]
             report = await self.live(HUB, kills.get(HUB))
+            _, waiting = await asyncio.wait(parties, timeout=0.3)
+            if waiting:
+                # Who died while the run ended is given the models by a coordinator that comes back.
+                await self.coordinator().run()
             ended = await asyncio.gather(*parties)
         assert all(one.outcome == "completed" for one in ended)
         return report

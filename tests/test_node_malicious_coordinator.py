@@ -259,7 +259,7 @@ def test_parties_told_different_tasks_in_one_round_have_no_roster_in_common():
             hub.open(1)
             await hub.hear("advertise")
             others = hub.names[1:]
-            hub.say(1, RoundResult(sha(hub.model), 3, done=True), hub.model, others)
+            hub.say(1, RoundResult(sha(hub.model), 3, done=True), to=others)
             # One party trains the first task on, for it heard no result; the model is the same.
             hub.open(2, 2, task="risk", to=ONE)
             hub.open(2, 1, task="churn", to=others)
@@ -397,16 +397,19 @@ def test_a_result_of_impossibly_few_or_many_survivors_is_refused(survivors):
     run(scenario())
 
 
-def test_a_final_model_must_be_the_signed_one_and_a_model_of_the_task():
+def test_a_final_model_must_be_the_signed_and_announced_one_and_a_model_of_the_task():
     async def scenario():
         async with Hub() as hub:
+            other = hub.model.replace(b"\x00" * 8, b"\x00" * 7 + b"\x3f", 1)
             hub.open(1, to=ONE)
-            hub.say(1, RoundResult(sha(ANY), 3, done=True), b"not that one", ONE)
-            hub.say(1, RoundResult(sha(ANY), 3, done=True), ANY, ONE)
-            await hub.refused(PARTY, 2)
+            hub.say(1, RoundResult(sha(hub.model), 3, done=True), to=ONE)
+            hub.say(NO_ROUND, FinalModel("risk", sha(hub.model)), other, ONE)
+            hub.say(NO_ROUND, FinalModel("risk", sha(other)), other, ONE)
+            hub.say(NO_ROUND, FinalModel("fraud", sha(other)), other, ONE)
+            await hub.refused(PARTY, 3)
             assert hub.federation.models[PARTY] == {}
-            hub.say(1, RoundResult(sha(hub.model), 3, done=True), hub.model, ONE)
-            await hub.federation.until(PARTY, "round-completed")
+            hub.say(NO_ROUND, FinalModel("risk", sha(hub.model)), hub.model, ONE)
+            await hub.federation.until(PARTY, "model-received")
             assert hub.federation.models[PARTY] == {"risk": hub.model}
 
     run(scenario())

@@ -85,7 +85,9 @@ class Publisher:
         await self._close(record, done=done, model=published.model)
         digest = hashlib.sha256(published.model).digest()
         message = RoundResult(digest, len(record.survivors), done)
-        self._say(self._body(plan.round, message, published.model if done else b""))
+        self._say(self._body(plan.round, message))
+        if done:
+            self._say(await self._final(record.task))
         self._tell(
             "round-completed",
             task=record.task,

@@ -57,8 +57,8 @@ class History:
         """
         self._remember(self.progress.aborted(self._coordinator))
 
-    def check_result(self, message: RoundResult) -> Progress:
-        """Return the progress with a result of the last round, which is not remembered yet.
+    def published(self, message: RoundResult) -> None:
+        """The last round has a result.
 
         Raises:
             DuplicateError, EquivocationError: it ended before.
@@ -71,25 +71,20 @@ class History:
                 "result",
                 f"{message.survivors} survivors of {n} parties, at least {fewest} are agreed",
             )
-        return self.progress.published(self._coordinator, message.model, done=message.done)
-
-    def published(self, message: RoundResult) -> None:
-        """The last round has a result."""
-        progress = self.check_result(message)
-        if message.done:
-            task = self._agreement.tasks[progress.task].name
-            self._journal.put(_FINAL + task, message.model)
-        self._remember(progress)
+        self._remember(self.progress.published(self._coordinator, message.model, done=message.done))
 
     def check_final(self, message: FinalModel) -> int:
         """Return the position of a task whose final model we are given.
 
         Raises:
             PolicyError: no such task.
-            EquivocationError: we were given another one before.
+            EquivocationError: we were given another one before, or told of another one.
         """
-        position = find_task(self._agreement, message.task)
+        position, progress = find_task(self._agreement, message.task), self.progress
         known = self._journal.get(_FINAL + message.task)
+        announced = progress.ended == "published" and progress.over > position
+        if known is None and announced and progress.task == position:
+            known = progress.model
         if known is not None and known != message.model:
             raise EquivocationError(
                 self._coordinator, "final", f"task {message.task} has another final model"

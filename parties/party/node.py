@@ -19,7 +19,7 @@ from parties.party.trainer import Trainer
 from parties.party.training import Failed
 from parties.reporting import CalmReport, Detail, Event, Report, log_event
 from parties.transport.events import Connected, Disconnected, Message, Refused, SessionLost
-from protocols.agreement import SignedAgreement, Task
+from protocols.agreement import SignedAgreement
 from protocols.errors import (
     DuplicateError,
     EquivocationError,
@@ -166,7 +166,7 @@ class PartyNode:
 
     async def _dispatch(self, packet: Packet) -> RunEnded | None:
         envelope = packet.envelope
-        if envelope.step not in {"open", "result", "final"}:
+        if envelope.step not in {"open", "final"}:
             require_bare(packet)
         match envelope.step:
             case "open":
@@ -178,7 +178,7 @@ class PartyNode:
             case "abort":
                 self._aborted(envelope)
             case "result":
-                await self._result(packet)
+                self._result(envelope)
             case "final":
                 await self._final(packet)
             case "end":
@@ -236,27 +236,19 @@ class PartyNode:
         self._seat.leave(f"aborted at {message.step}")
         self._tell("round-aborted", step=message.step, reason=message.reason)
 
-    async def _result(self, packet: Packet) -> None:
-        message = self._talk.verified(packet.envelope, RoundResult, self._history.progress.round)
-        progress = self._history.check_result(message)
-        if message.done:
-            await self._keep(self._agreement.tasks[progress.task], packet, message.model)
-        else:
-            require_bare(packet)
+    def _result(self, envelope: Envelope) -> None:
+        message = self._talk.verified(envelope, RoundResult, self._history.progress.round)
         self._history.published(message)
         self._seat.leave("the round has a result")
         self._tell("round-completed", survivors=message.survivors, task_done=message.done)
 
     async def _final(self, packet: Packet) -> None:
         message = self._talk.verified(packet.envelope, FinalModel, NO_ROUND)
-        position = self._history.check_final(message)
-        await self._keep(self._agreement.tasks[position], packet, message.model)
+        task = self._agreement.tasks[self._history.check_final(message)]
+        model = await read_attachment(packet, message.model)
+        await asyncio.to_thread(self._trainer.finished, task, model)
         self._history.finished(message)
         self._tell("model-received", task=message.task)
-
-    async def _keep(self, task: Task, packet: Packet, digest: bytes) -> None:
-        model = await read_attachment(packet, digest)
-        await asyncio.to_thread(self._trainer.finished, task, model)
 
     def _participating(self, envelope: Envelope) -> Participation | None:
         """Find the round of a message; whoever takes the message checks its signature."""
