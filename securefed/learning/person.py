@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from protocols.agreement.noise import NoisePlan
 from protocols.errors import AgreementError
 from protocols.privacy.accounting import Guarantee, guarantee
+from protocols.privacy.calibration import smallest_noise_multiplier
 from protocols.privacy.clipping import GridClip
 from protocols.privacy.lattice import SummedNoise
 from protocols.privacy.noise_meter import METER_VALUES
+from protocols.privacy.releases import Release
 from securefed.data.table import Data
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.state import State
@@ -189,6 +191,26 @@ class PersonPrivacy:
             parties=parties,
             companies=self.companies,
         )
+
+    def at_epsilon(self, target: float, *, dimension: int, rounds: int) -> PersonPrivacy:
+        """Return the same with the least noise with which ``rounds`` sums cost at most ``target``.
+
+        Args:
+            target: epsilon, above 0.
+            dimension: values in a person's vector.
+            rounds: number of sums, >= 1.
+
+        Raises:
+            PrivacyParameterError: a parameter that the accounting does not cover, or no noise is
+                enough.
+        """
+
+        def releases(noise_multiplier: float) -> list[Release]:
+            changed = replace(self, noise_multiplier=noise_multiplier)
+            return [changed.plan(dimension, parties=self.honest, people=1).release(rounds)]
+
+        found = smallest_noise_multiplier(releases, target_epsilon=target, delta=self.delta)
+        return replace(self, noise_multiplier=found)
 
     def guarantee(self, plan: NoisePlan, rounds: int, *, sharers: int | None = None) -> Guarantee:
         """Account for ``rounds`` sums of a plan.

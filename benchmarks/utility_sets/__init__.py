@@ -1,0 +1,1 @@
+"""Data of the utility benchmark: two real sets, and synthetic ones to choose settings on."""
