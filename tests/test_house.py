@@ -197,6 +197,7 @@ def tracked_files() -> list[Path]:
 
 
 KNOWN_HOSTS = {
+    "archive.ics.uci.edu",
     "docs.python.org",
     "github.com",
     "json-schema.org",
