@@ -269,13 +269,15 @@ def test_a_table_of_another_width_is_refused_and_a_foreign_state_too(kind):
         vectors(task, other, people())
 
 
-def test_a_coordinators_state_that_overflows_gives_vectors_that_count_as_zero():
-    for kind, parameters in KINDS.items():
-        task = build_task(kind, {"features": 3} | parameters)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_coordinators_state_that_overflows_gives_vectors_of_bounded_influence(kind):
+    task = build_task(kind, {"features": 3} | KINDS[kind])
+    for name in ("server.weights", "coordinates", "unit"):
         state = moved(task)
-        huge = np.finfo(state["server.weights"].dtype).max
-        state = state | {"server.weights": np.full_like(state["server.weights"], huge)}
-        rows = vectors(task, state, people(rows=4))
+        if name not in state:
+            continue
+        huge = np.finfo(state[name].dtype).max if name != "unit" else 0.0
+        rows = vectors(task, state | {name: np.full_like(state[name], huge)}, people(rows=4))
         clip = GridClip.of_grid_norm(1.0, task.layout().size)
         total = sum_of_people(rows, clip, seeded_bytes(0)).values
         assert np.abs(total).max() <= 4 * clip.sensitivity
@@ -378,7 +380,7 @@ def test_the_published_average_weighs_late_iterates_more():
     assert memory.average[0] == pytest.approx((1 * 1 + 2 * 2 + 3 * 3) / 6)
 
 
-def test_a_registered_module_that_draws_is_deterministic_given_the_generator():
+def test_dropout_is_off_so_that_nobodys_draws_depend_on_who_else_is_there():
     register_model(
         "dropping",
         lambda p: nn.Sequential(nn.Linear(p.features, 8), nn.Dropout(0.5), nn.Linear(8, 1)),
@@ -390,12 +392,44 @@ def test_a_registered_module_that_draws_is_deterministic_given_the_generator():
     torch.manual_seed(9)
     first = vectors(task, state, data, seed=1)
     assert torch.equal(torch.rand(2), expected)
-    np.testing.assert_array_equal(first, vectors(task, state, data, seed=1))
-    assert np.abs(first - vectors(task, state, data, seed=2)).max() > 0
-    # Each person has draws of its own.
-    twins = Data(np.ones((2, 3)), np.ones(2))
-    pair = vectors(task, state, twins, seed=1)
-    assert np.abs(pair[0] - pair[1]).max() > 0
+    np.testing.assert_array_equal(first, vectors(task, state, data, seed=2))
+    np.testing.assert_allclose(
+        vectors(task, state, data.take(np.arange(5, 10))), first[5:], atol=1e-6
+    )
+
+
+class Drawing(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.layer = nn.Linear(features, 1)
+
+    def forward(self, rows):
+        return self.layer(rows + torch.rand_like(rows))
+
+
+class Branching(Drawing):
+    def forward(self, rows):
+        return self.layer(rows) if rows.sum().item() > 0 else -self.layer(rows)
+
+
+@pytest.mark.parametrize("module", [Drawing, Branching])
+def test_a_module_that_draws_or_cannot_run_for_many_at_once_is_refused(module):
+    register_model("odd", lambda p: module(p.features))
+    task = build_task("dp-torch", {"features": 3, "model": "odd"})
+    with pytest.raises(MisuseError, match="'odd' does not run for many people at once"):
+        vectors(task, task.initial_state(), people())
+
+
+def test_a_batch_statistic_sees_one_person_alone():
+    class Centred(Drawing):
+        def forward(self, rows):
+            return self.layer(rows - rows.mean(dim=0) + 1)
+
+    register_model("centred", lambda p: Centred(p.features))
+    task = build_task("dp-torch", {"features": 3, "model": "centred"})
+    found = np.abs(vectors(task, task.initial_state(), people()))
+    # Alone in its batch, every person is its mean: all rows look like ones.
+    np.testing.assert_allclose(found, np.repeat(found[:, -1:], 4, axis=1), atol=1e-6)
 
 
 def test_frozen_weights_stay_and_are_not_sent():

@@ -107,7 +107,7 @@ def _own(results: Sequence[Result]) -> list[str]:
     if not found:
         return []
     return [
-        "Where each test row is scored by the model of the company that it came from, local-only is "
+        "Where every test row is scored by the model of its own company, local-only is "
         + ", ".join(found)
         + "."
     ]

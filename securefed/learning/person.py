@@ -70,7 +70,7 @@ class PersonTask(Protocol):
             state: from the coordinator; hostile.
             data: the people of this round, at least one: already sampled.
             round_in_task: number of the round.
-            rng: for what the model draws; nothing that the guarantee needs.
+            rng: for a task that draws; each person's draws must not depend on who else is there.
 
         Returns:
             Chunks of shape (people in the chunk, ``layout().size``), float64, model units, not

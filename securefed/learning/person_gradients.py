@@ -21,8 +21,9 @@ def person_updates(
     """Return a function that lets every person train alone, all at once.
 
     Args:
-        module: maps (rows, features) to (rows, outputs). One person is a batch of one: nothing
-            passes from one person to another, whatever the module does within a batch.
+        module: maps (rows, features) to (rows, outputs), without drawing anything. One person is a
+            batch of one: nothing passes from one person to another, whatever the module does
+            within a batch.
         local_steps: gradient steps on the person's row, K.
         local_learning_rate: of these steps.
 
@@ -45,5 +46,5 @@ def person_updates(
             current = {name: weights[name] + local_learning_rate * way[name] for name in weights}
         return torch.cat([way[name].reshape(-1) for name in weights])
 
-    updates: PersonUpdates = vmap(one, in_dims=(None, 0, 0), randomness="different")
+    updates: PersonUpdates = vmap(one, in_dims=(None, 0, 0), randomness="error")
     return updates

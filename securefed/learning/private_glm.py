@@ -4,7 +4,7 @@ The first rounds sum X'X of bounded rows, which bounds the curvature of the like
 the coordinator repairs what noise did to it and publishes coordinates in which the curvature is
 at most 1. Every further round sums the score there, where one step goes most of the way.
 Source: the curvature bound of Boehning and Lindsay 1988; noisy X'X with eigenvalues clipped and a
-ridge that follows from the noise as in Wang 2018 (arXiv 1803.02596), algorithm 2.
+ridge that follows from the noise as in AdaSSP, Wang 2018 (arXiv 1803.02596).
 """
 
 from __future__ import annotations
@@ -92,9 +92,10 @@ class PrivateGlm:
             if curvature:
                 vectors[:, :-size] = full_norm(self._outer(design))
             else:
-                seen = design @ state["coordinates"]
-                gaps = residuals(seen, state["server.weights"], data.labels[rows])
-                vectors[:, -size:] = seen * (gaps / scalar(state, "unit"))[:, np.newaxis]
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                    seen = design @ state["coordinates"]
+                    gaps = residuals(seen, state["server.weights"], data.labels[rows])
+                    vectors[:, -size:] = seen * (gaps / scalar(state, "unit"))[:, np.newaxis]
             yield vectors
 
     def combine(

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from protocols.errors import MisuseError
 from securefed.data.table import Data, require_columns
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.models import build_model
-from securefed.learning.person_gradients import person_updates
+from securefed.learning.person_gradients import PersonUpdates, Weights, person_updates
 from securefed.learning.private_torch_parameters import PrivateTorchParameters
 from securefed.learning.public_table import (
     awaits_moments,
@@ -63,8 +64,12 @@ class PrivateTorchTask:
     def per_person(
         self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
     ) -> Iterator[NDArray[np.float64]]:
-        """Yield how each person alone would move the weights; zeros for a label of no class."""
-        del round_in_task  # the phase lies in the state
+        """Yield how each person alone would move the weights; zeros for a label of no class.
+
+        Raises:
+            MisuseError: the module draws random numbers, or does what vmap cannot.
+        """
+        del round_in_task, rng  # the phase lies in the state, and a module draws nothing
         require_like(state, self.initial_state())
         require_columns(data.features, self.parameters.features)
         moments, size = awaits_moments(self.parameters, state), self.layout().size
@@ -82,14 +87,9 @@ class PrivateTorchTask:
                 vectors[:, self._updates().size :] = person_moments(self.parameters, features)
             else:
                 usable = np.isin(labels, np.arange(self.parameters.classes))
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(int(rng.integers(2**63)))
-                    found = updates(
-                        weights,
-                        self._table(state, features),
-                        torch.from_numpy(np.where(usable, labels, 0).astype(np.int64)),
-                    )
-                vectors[:, : found.shape[1]] = found.detach().numpy() * usable[:, np.newaxis]
+                classes = torch.from_numpy(np.where(usable, labels, 0).astype(np.int64))
+                found = self._all_at_once(updates, weights, self._table(state, features), classes)
+                vectors[:, : found.shape[1]] = found * usable[:, np.newaxis]
             yield vectors
 
     def combine(
@@ -130,6 +130,18 @@ class PrivateTorchTask:
                     weight.copy_(torch.from_numpy(state[f"model.{name}"].copy()))
         return probabilities(module, self._table(state, features))
 
+    def _all_at_once(
+        self, updates: PersonUpdates, weights: Weights, rows: torch.Tensor, labels: torch.Tensor
+    ) -> NDArray[np.float32]:
+        try:
+            found: NDArray[np.float32] = updates(weights, rows, labels).detach().numpy()
+        except RuntimeError as error:
+            raise MisuseError(
+                f"the model {self.parameters.model!r} does not run for many people at once: it "
+                "draws random numbers, or does what torch.func.vmap cannot; use another module"
+            ) from error
+        return found
+
     def _state(self, memory: Memory) -> State:
         average = self._updates().unflatten(memory.average)
         state: State = {
@@ -158,7 +170,8 @@ class PrivateTorchTask:
 
     def _module(self) -> nn.Module:
         module = copy.deepcopy(self._initial)
-        module.train()
+        # Dropout is off: draws that depend on who else was sampled would carry from one to another.
+        module.eval()
         return module
 
     def _table(self, state: State, features: NDArray[np.float64]) -> torch.Tensor:

@@ -99,8 +99,8 @@ def server_step(
         parameters: rates.
 
     Source: Adam, Kingma and Ba 2015, algorithm 1, its second moment rid of the known noise variance
-    as in DP-AdamBC (Tang, Shpilevskiy and Lecuyer 2024, arXiv 2312.14334); average: Shamir and
-    Zhang 2013, section 4.
+    as in DP-AdamBC (Tang, Shpilevskiy and Lecuyer 2024, arXiv 2312.14334); the average: polynomial
+    decay, Shamir and Zhang 2013.
     """
     steps, beta = memory.steps + 1, parameters.momentum
     if parameters.server == "momentum":
