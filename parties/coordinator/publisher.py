@@ -83,7 +83,7 @@ class Publisher:
         )
         done = published.done or plan.round_in_task >= plan.task.rounds
         await self._close(record, done=done, model=published.model)
-        digest = hashlib.sha256(published.model).digest()
+        digest = await asyncio.to_thread(_digest, published.model)
         message = RoundResult(digest, len(record.survivors), done)
         self._say(self._body(plan.round, message))
         if done:
@@ -136,7 +136,8 @@ class Publisher:
         if task not in self._finals:
             digest = self._book.progress.finals[task]
             model = await asyncio.to_thread(self._book.final_model, task)
-            self._finals[task] = self._body(NO_ROUND, FinalModel(task, digest), model)
+            message = FinalModel(task, digest)
+            self._finals[task] = await asyncio.to_thread(self._body, NO_ROUND, message, model)
         return self._finals[task]
 
     async def _close(self, record: RoundRecord, *, done: bool, model: bytes | None = None) -> None:
@@ -162,3 +163,7 @@ class Publisher:
     def _say(self, body: bytes) -> None:
         for name in sorted(self._membership.connected):
             self._outbound.post(name, body)
+
+
+def _digest(model: bytes) -> bytes:
+    return hashlib.sha256(model).digest()

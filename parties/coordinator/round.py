@@ -100,7 +100,7 @@ class RoundRunner:
         context = round_context(agreement, digest, plan.round, plan.task, plan.round_in_task)
         self._hub = MaskingCoordinator(context, identity, add=add)
         self._names = [party.name for party in agreement.parties]
-        self._model_digest = hashlib.sha256(plan.model).digest()
+        self._model_digest = b""
         self._deadline = agreement.aggregation.deadline_seconds
         self._roster: frozenset[str] = frozenset()
         self._confirmed: frozenset[str] = frozenset()
@@ -137,10 +137,7 @@ class RoundRunner:
 
     async def _open(self) -> None:
         plan = self._plan
-        message = RoundOpen(plan.task.name, plan.round_in_task, self._model_digest)
-        envelope = seal(self._identity, self._digest, plan.round, message)
-        self._journal.promise(plan.round, "open", hashlib.sha256(envelope.payload).digest())
-        body = encode(Packet(envelope, memoryview(plan.model)))
+        body = await asyncio.to_thread(self._prepare_open)
         connected = self._membership.begin_round()
         invited = {
             name
@@ -158,6 +155,14 @@ class RoundRunner:
         for name in frozenset(self._names) - invited:
             why = "has not taken what was sent to it" if name in connected else "was not connected"
             self._membership.leave(name, f"it {why} when the round was opened")
+
+    def _prepare_open(self) -> bytes:
+        plan = self._plan
+        self._model_digest = hashlib.sha256(plan.model).digest()
+        message = RoundOpen(plan.task.name, plan.round_in_task, self._model_digest)
+        envelope = seal(self._identity, self._digest, plan.round, message)
+        self._journal.promise(plan.round, "open", hashlib.sha256(envelope.payload).digest())
+        return encode(Packet(envelope, memoryview(plan.model)))
 
     async def _send(self, close: Callable[[], Mapping[int, Envelope]]) -> None:
         """Close a step, put each distinct message on record, then hand it to its receiver."""
