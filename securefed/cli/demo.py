@@ -9,11 +9,14 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from protocols.errors import MisuseError
 from securefed.cli.output import console, print_json
-from securefed.demo.run import COMPANIES, TASKS, DemoResult, demo_data, run_demo
+from securefed.demo.result import DemoResult
+from securefed.demo.run import demo_data, run_demo
+from securefed.demo.stages import BY_DEFAULT, COMPANIES, WITHOUT_PRIVACY, Stage
 from securefed.demo.view import View
 from securefed.learning.evaluation import Score
 
@@ -21,62 +24,92 @@ from securefed.learning.evaluation import Score
 def demo(
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Keep keys, agreement, logs and models in this new directory."),
+        typer.Option("--out", help="Keep keys, agreements, logs and models in this new directory."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the split.")] = 0,
+    without_privacy: Annotated[
+        bool,
+        typer.Option(
+            "--without-privacy", help="Masked sums only, no noise: people can show in the result."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train two models across five companies, in six processes over real TLS, and kill one."""
+    """Train models across five companies, in six processes over real TLS, and kill one."""
     # Ended from outside, the demonstration still ends its children.
     signal.signal(signal.SIGTERM, _interrupt)
+    stages = WITHOUT_PRIVACY if without_privacy else BY_DEFAULT
     if out is not None:
         if out.exists() and any(out.iterdir()):
             raise MisuseError(f"{out} is not empty; give --out a new directory")
         out.mkdir(parents=True, exist_ok=True)
-        _run(out.resolve(), seed, quiet=quiet, as_json=json)
+        _run(out.resolve(), stages, seed, quiet=quiet, as_json=json)
         return
     with tempfile.TemporaryDirectory(prefix="securefed-demo-") as home:
-        _run(Path(home), seed, quiet=quiet, as_json=json)
+        _run(Path(home), stages, seed, quiet=quiet, as_json=json)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(home: Path, seed: int, *, quiet: bool, as_json: bool) -> None:
+def _run(home: Path, stages: tuple[Stage, ...], seed: int, *, quiet: bool, as_json: bool) -> None:
     screen = console()
-    rounds = {task.name: task.rounds for task in TASKS}
+    rounds = {task.name: task.rounds for stage in stages for task in stage.tasks}
     with View(screen, COMPANIES, rounds, quiet=quiet or as_json) as view:
-        result = run_demo(home, demo_data(seed), view.show, view.killed, view.say)
+        result = run_demo(home, stages, demo_data(seed), view.show, view.killed, view.say)
     if as_json:
         print_json(result.to_plain())
         return
     screen.print(_table(result))
-    screen.print(
-        f"{result.parties} companies, {result.rounds} rounds, "
-        f"{result.dropouts_survived} dropout survived, {result.seconds:.1f} s\n"
-        f"largest difference of a federated from a pooled coefficient: "
-        f"{result.glm_max_abs_diff_vs_pooled:.1e}\n"
-        "[yellow]Differential privacy is off here: masks hide who contributed what, "
-        "not what the sum itself reveals."
-    )
+    _print_facts(screen, result)
+
+
+def _print_facts(screen: Console, result: DemoResult) -> None:
+    up = max(result.bytes_up.values()) / 1000
+    facts = [
+        ("rounds", f"{result.rounds}, of {len(COMPANIES)} companies"),
+        ("dropouts survived", f"{result.dropouts_survived}"),
+        ("sent per company", f"at most {up:,.0f} kB"),
+        ("seconds", f"{result.seconds:.1f}"),
+        ("exact sums", f"within {result.glm_max_abs_diff_vs_pooled:.0e} of the pooled model"),
+    ]
+    spent = result.privacy
+    if spent is not None:
+        worst = spent["epsilon_worst_case"]
+        alone = "no bound" if worst is None else f"epsilon {worst:.1f}"
+        facts += [
+            ("private sums", f"epsilon {spent['epsilon']:.3f} at delta {spent['delta']:g}"),
+            ("", f"{alone} if all other companies collude"),
+            ("noise meter", f"{spent['noise_meter']:.3f} of the promise"),
+        ]
+    grid = Table.grid(padding=(0, 2))
+    for name, fact in facts:
+        grid.add_row(name, fact)
+    screen.print(grid)
+    if spent is None:
+        screen.print(
+            "[bold yellow]Differential privacy was off: masks hide who contributed what, not what "
+            "the sum itself reveals."
+        )
 
 
 def _table(result: DemoResult) -> Table:
-    table = Table(title="Held-out rows of all companies", title_justify="left")
-    for heading in ("task", "trained on"):
-        table.add_column(heading)
-    for heading in ("AUC", "accuracy", "kB up per company"):
-        table.add_column(heading, justify="right")
-    up = f"{max(result.bytes_up.values()) / 1000:,.0f}"
+    table = Table(title="Quality on held-out rows", title_justify="left")
+    for heading in ("model", "trained on"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("AUC", "accuracy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    noised = {task.name for one in result.stages if one.stage.goal for task in one.stage.tasks}
     for name, comparison in result.comparisons.items():
-        for label, score, sent in (
-            ("own rows only (mean)", comparison.local, "0"),
-            ("federated, masked sums", comparison.federated, up),
-            ("pooled rows", comparison.pooled, "every row"),
+        sums = "noised and masked sums" if name in noised else "masked sums"
+        for label, score in (
+            ("own rows only (mean)", comparison.local),
+            (sums, comparison.federated),
+            ("pooled rows", comparison.pooled),
         ):
-            table.add_row(name, label, *_numbers(score), sent, end_section=label == "pooled rows")
+            table.add_row(name, label, *_numbers(score), end_section=label == "pooled rows")
     return table
 
 

@@ -41,14 +41,14 @@ class View:
         self._killed: set[str] = set()
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[metric]}"),
+            TextColumn("{task.fields[fact]}"),
             TimeElapsedColumn(),
             console=console,
         )
         self._tasks = {
-            name: self._bars.add_task(name, total=most, metric="", start=False)
+            name: self._bars.add_task(name, total=most, fact="", start=False)
             for name, most in rounds.items()
         }
         self._live: Live | None = None
@@ -93,24 +93,27 @@ class View:
 
     def _show_coordinator(self, name: str, event: Mapping[str, Any]) -> None:
         task = str(event.get("task", ""))
-        if name == "round-opened" and task in self._tasks:
+        if name == "listening":
+            self._begin_stage()
+        elif name == "round-opened" and task in self._tasks:
             self._bars.start_task(self._tasks[task])
         elif name == "round-completed" and task in self._tasks:
-            metrics = ", ".join(f"{key} {value:.4g}" for key, value in event["metrics"].items())
-            total = event["round_in_task"] if event["task_done"] else None
-            self._bars.update(
-                self._tasks[task], completed=event["round_in_task"], metric=metrics, total=total
-            )
+            done = event["round_in_task"]
+            total = done if event["task_done"] else None
+            fact = _fact(event)
+            self._bars.update(self._tasks[task], completed=done, fact=fact, total=total)
             if event["task_done"]:
                 self._bars.stop_task(self._tasks[task])
             if self._live is None:
                 lost = f", lost {', '.join(event['lost'])}" if event["lost"] else ""
-                self.say(
-                    f"{task} round {event['round_in_task']}: {len(event['survivors'])} survivors"
-                    f"{lost}, {metrics} ({event['seconds']:.2f} s)"
-                )
+                self.say(f"  {task} {done}: {len(event['survivors'])} in the sum{lost}, {fact}")
         elif name == "round-aborted":
-            self.say(f"[yellow]{task}: a round was aborted: {event['reason']}")
+            self.say(f"[yellow]  {task}: a round was aborted: {event['reason']}")
+
+    def _begin_stage(self) -> None:
+        """A new coordinator: new processes under the old names."""
+        self._killed.clear()
+        self._state = dict.fromkeys(self._state, "starting")
 
     def _render(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -121,3 +124,11 @@ class View:
             style = "red" if name in self._killed else ""
             table.add_row(name, state, f"{self._bytes[name]:,}", style=style)
         return Group(self._bars, table)
+
+
+def _fact(event: Mapping[str, Any]) -> str:
+    """Return the one thing worth watching: epsilon where there is noise, else the first metric."""
+    if "epsilon" in event:
+        return f"epsilon {event['epsilon']:.3f}, noise x{event['noise_meter']:.2f}"
+    metrics = [f"{key} {value:.4g}" for key, value in event["metrics"].items() if key != "rows"]
+    return metrics[0] if metrics else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,9 @@ from protocols.agreement import Agreement, sign_agreement
 from securefed.agreement_text import agreement_to_toml
 from securefed.data.loaders import save_party_data
 from securefed.data.table import Data
+from securefed.demo.stages import Stage
 from securefed.deployment import CERTIFICATES, SIGNATURES
 from securefed.federation import Federation, MemberKeys
-from securefed.learning.demo import DemoTask
 
 COORDINATOR: Final = "coordinator"
 DEADLINE_SECONDS: Final = 8.0
@@ -75,16 +75,13 @@ class Workspace:
         return self.home / "data" / f"{party}.npz"
 
 
-def prepare(
-    home: Path, parties: Mapping[str, Data], tasks: Sequence[DemoTask], *, federation: str
-) -> Workspace:
-    """Make keys, agreement, signatures, certificates and data files for a demonstration.
+def prepare(home: Path, parties: Mapping[str, Data], stage: Stage) -> Workspace:
+    """Make keys, agreement, signatures, certificates and data files for one stage.
 
     Args:
         home: an empty directory.
         parties: rows of each company, by name.
-        tasks: what is computed, in order.
-        federation: its name.
+        stage: what is computed, and what is promised.
 
     Raises:
         SecureFedError: something cannot be made or written.
@@ -94,9 +91,13 @@ def prepare(
         name: create_keys(home / "keys", name, passphrase.encode(), log2_cost=_LOG2_COST)
         for name in (COORDINATOR, *parties)
     }
-    lead = Federation(federation, list(parties), deadline_seconds=DEADLINE_SECONDS)
-    for task in tasks:
-        lead.add_task(task.name, task.kind, rounds=task.rounds, **task.parameters)
+    lead = Federation(
+        stage.name, list(parties), deadline_seconds=DEADLINE_SECONDS, privacy=stage.goal
+    )
+    for task in stage.tasks:
+        lead.add_task(
+            task.name, task.kind, rounds=task.rounds, privacy=task.privacy, **task.parameters
+        )
     agreement = lead.agreement(
         {name: _public(ring) for name, ring in rings.items()},
         coordinator=COORDINATOR,
