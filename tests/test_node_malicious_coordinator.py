@@ -151,6 +151,25 @@ def test_a_model_that_is_not_the_signed_one_is_refused():
     run(scenario())
 
 
+def test_an_opening_that_is_refused_is_not_charged():
+    async def scenario():
+        async with Hub() as hub:
+            charged: list[str] = []
+            hub.parties[PARTY]._purse.charge = lambda task: charged.append(task.name)
+            hub.say(1, RoundOpen("risk", 1, sha(hub.model)), hub.model + b"x", ONE)
+            hub.open(1, model=ANY, to=ONE)
+            hub.open(2, 2, to=ONE)
+            hub.open(1, 2, to=ONE)
+            await hub.refused(PARTY, 4)
+            assert charged == []
+            hub.open(1, to=ONE)
+            hub.open(1, to=ONE)
+            await hub.federation.until(PARTY, "ignored")
+            assert charged == ["risk"]
+
+    run(scenario())
+
+
 def test_an_opening_that_is_repeated_gets_no_second_answer():
     async def scenario():
         async with Hub() as hub:
@@ -356,7 +375,7 @@ def test_training_code_that_exits_ends_no_node():
             await submitted_by_others(hub)
             await hub.hear("withdraw", ONE)
             told = await hub.federation.until(PARTY, "training-failed")
-            assert told[0].detail == {"reason": "SystemExit"}
+            assert told[0].detail["reason"] == "SystemExit"
             hub.open(2, to=ONE)
             await hub.hear("advertise", ONE)
 

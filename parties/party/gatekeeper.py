@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
+from parties.attachments import read_attachment
 from parties.party.history import History
+from parties.party.participation import Opening
 from parties.party.purse import Purse
 from parties.party.seat import Seat
 from parties.party.trainer import Trainer
@@ -13,6 +15,7 @@ from protocols.admission import Admitted, find_task
 from protocols.agreement import Agreement, Task
 from protocols.errors import InputError, PolicyError, SecureFedError
 from protocols.rounds import RoundOpen
+from protocols.wire import Packet
 
 
 class Gatekeeper:
@@ -26,7 +29,7 @@ class Gatekeeper:
         self._trainer, self._seat = trainer, seat
         self._initial: dict[str, bytes | None] = {}
 
-    async def admit(self, round_: int, opened: RoundOpen) -> Admitted:
+    async def admit(self, packet: Packet, opened: RoundOpen) -> tuple[Admitted, Opening]:
         """Check a proposed round, its signature checked before, and charge for it.
 
         The charge is for the intent and durable before anything is computed: a round that is
@@ -35,16 +38,19 @@ class Gatekeeper:
         Raises:
             DuplicateError, EquivocationError, ReplayError, PolicyError, ModelMismatchError: see
                 :func:`protocols.admission.admit`; PolicyError also while we are still busy.
+            WireError: the attached model is not the one that was signed; nothing was charged.
             InputError: the initial model cannot be computed here.
             BudgetExceededError: the round would pass the privacy budget.
             JournalError: the charge cannot be written down.
         """
+        round_ = packet.envelope.round
         task = self._agreement.tasks[find_task(self._agreement, opened.task)]
         admitted = self._history.admit(round_, opened, await self._initial_digest(task))
         if self._seat.overdue:
             raise PolicyError("the last training has not ended; this round is left out")
+        model = await read_attachment(packet, opened.model)
         await asyncio.to_thread(self._purse.charge, task)
-        return admitted
+        return admitted, Opening(round_, task, opened.round_in_task, model, opened.model)
 
     async def _initial_digest(self, task: Task) -> bytes | None:
         if task.name not in self._initial:

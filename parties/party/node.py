@@ -11,7 +11,7 @@ from parties.mailbox import Mailbox
 from parties.party.correspondence import Correspondence
 from parties.party.gatekeeper import Gatekeeper
 from parties.party.history import History
-from parties.party.participation import Opening, Participation
+from parties.party.participation import Participation
 from parties.party.ports import ClientEvent, PartyJournal, PartyLink
 from parties.party.purse import Purse
 from parties.party.seat import Seat
@@ -75,10 +75,7 @@ class PartyNode:
         agreement = signed.agreement
         agreement.party_index(identity.name)
         if agreement.verify_key(identity.name).raw != identity.public.raw:
-            raise MisuseError(
-                f"the key of {identity.name} is not the one in the agreement; use the keys that "
-                "were made for it"
-            )
+            raise MisuseError(f"this is not the key of {identity.name} that the agreement names")
         self._agreement, self._digest = agreement, signed.digest
         self._identity, self._link, self._journal = identity, link, journal
         self._trainer, self._random, self._report = trainer, random, CalmReport(report)
@@ -146,8 +143,6 @@ class PartyNode:
                 return await self._hear(event.body)
         return None
 
-    # What the coordinator says
-
     async def _hear(self, body: memoryview) -> RunEnded | None:
         try:
             packet = self._talk.packet(body)
@@ -193,8 +188,7 @@ class PartyNode:
         envelope = packet.envelope
         opened = self._talk.verified(envelope, RoundOpen, max(1, envelope.round))
         try:
-            admitted = await self._gate.admit(envelope.round, opened)
-            model = await read_attachment(packet, opened.model)
+            admitted, opening = await self._gate.admit(packet, opened)
         except (DuplicateError, MisuseError, JournalError):
             raise
         except SecureFedError as error:
@@ -205,13 +199,11 @@ class PartyNode:
         self._seat.leave("a new round was opened")
         # Durable before the first word: this round number can never be used against us again.
         self._history.begin(admitted)
-        task = admitted.task
-        opening = Opening(envelope.round, task, opened.round_in_task, model, opened.model)
         current = Participation(
             self._agreement, self._digest, opening, self._identity, self._journal, self._random
         )
         self._seat.take(current)
-        self._tell("round-opened", task=task.name, round_in_task=opened.round_in_task)
+        self._tell("round-opened", task=opened.task, round_in_task=opened.round_in_task)
         await self._send(current.advertise())
 
     async def _answer(self, envelope: Envelope) -> None:
@@ -262,8 +254,6 @@ class PartyNode:
         self._tell("ignored", step=envelope.step, reason="we left this round")
         return None
 
-    # Our own training
-
     async def _look_at_training(self) -> None:
         """Send what the training came to, or leave the round when it takes too long."""
         outcome = self._seat.outcome()
@@ -281,16 +271,11 @@ class PartyNode:
                 pass
 
     async def _training_failed(self, failed: Failed) -> None:
-        error = failed.error
-        if isinstance(error, JournalError):
-            raise error
-        if error is None:
-            self._tell("training-failed", reason=failed.kind)
-        else:
-            self._tell("refused", peer=self._identity.name, step="submit", reason=str(error))
+        if isinstance(failed.error, JournalError):
+            raise failed.error
+        name = "training-failed" if failed.error is None else "refused"
+        self._tell(name, peer=self._identity.name, step="submit", reason=failed.reason)
         await self._quit("submit", "the local training failed")
-
-    # Leaving
 
     async def _quit(self, step: str, reason: str) -> None:
         """Leave the current round, and say so."""

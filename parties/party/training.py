@@ -28,6 +28,11 @@ class Failed:
     kind: str
     error: SecureFedError | None = None
 
+    @property
+    def reason(self) -> str:
+        """What this node's own people are told."""
+        return self.kind if self.error is None else str(self.error)
+
 
 Outcome = bytes | Failed
 

@@ -10,6 +10,7 @@ from typing import Self
 
 import msgspec
 
+from parties.party.node import PartyNode
 from parties.transport.events import Message
 from protocols.identity import Envelope
 from protocols.masking.coordinator import MaskingCoordinator
@@ -44,11 +45,13 @@ class Hub:
         self.model = self.federation.strategy.initial_model(self.agreement.tasks[0])
         self.said: list[tuple[str, Packet]] = []
         self._unheard: list[tuple[str, Packet]] = []
+        self.parties: dict[str, PartyNode] = {}
         self.nodes: dict[str, asyncio.Task] = {}
 
     async def __aenter__(self) -> Self:
         for name in self.names:
-            self.nodes[name] = asyncio.create_task(self.federation.party(name).run())
+            self.parties[name] = self.federation.party(name)
+            self.nodes[name] = asyncio.create_task(self.parties[name].run())
             await self.federation.until(name, "connected")
         return self
 
