@@ -134,6 +134,7 @@ class Draft:
             colluders=self.colluders,
             max_dropouts=self.max_dropouts,
             deadline_seconds=self.deadline_seconds,
+            privacy=None,
         )
         lead.add_task(
             self.task, self.kind, rounds=self.rounds, **spell_out(self.kind, self.parameters)

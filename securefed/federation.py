@@ -85,8 +85,10 @@ class Resilience:
 class Federation:
     """Builds an agreement step by step.
 
-    >>> lead = Federation("credit", ["north", "south", "west"])
-    >>> lead.add_task("risk", "glm-logistic", rounds=10, features=4, max_rows=500).tasks
+    >>> goal = PrivacyGoal(epsilon=3.0, delta=1e-6)
+    >>> lead = Federation("credit", ["north", "south", "west"], privacy=goal)
+    >>> told = {"clip_norm": 1.0, "people": 5000}
+    >>> lead.add_task("risk", "dp-logistic", rounds=10, features=4, privacy=told).tasks
     ('risk',)
     """
 
@@ -95,21 +97,21 @@ class Federation:
         name: str,
         parties: Sequence[str],
         *,
+        privacy: PrivacyGoal | None,
         colluders: int | None = None,
         max_dropouts: int | None = None,
         deadline_seconds: float = 60.0,
-        privacy: PrivacyGoal | None = None,
     ) -> None:
         """Begin a federation.
 
         Args:
             name: a-z, 0-9 and inner hyphens.
             parties: names of the companies, 2 to 1000, same alphabet.
+            privacy: what every person is promised. It has to be said: ``None`` is no differential
+                privacy at all, and sums and models may then reveal people in the data.
             colluders: parties that may secretly side with the coordinator.
             max_dropouts: parties that may be missing in a round that still succeeds.
             deadline_seconds: how long the coordinator waits at each step.
-            privacy: what every person is promised; ``None`` is no differential privacy at all:
-                sums and models may then reveal people in the data.
         """
         self._name, self.parties = name, tuple(parties)
         self._resilience = Resilience.for_parties(

@@ -218,6 +218,17 @@ def test_no_file_holds_a_note_to_ourselves_or_a_place_of_ours():
         assert not places.search(text), relative(path)
 
 
+def test_every_source_that_a_file_cites_is_in_the_repository_or_published():
+    # Papers are cited by authors and year, our own pages by their path; this one is not here.
+    unpublished = re.compile(r"\bDES" r"IGN\b")
+    cited = [
+        relative(path)
+        for path in tracked_files()
+        if unpublished.search(path.read_text(encoding="utf-8"))
+    ]
+    assert not cited
+
+
 def test_every_host_that_a_file_names_is_a_known_one():
     for path in tracked_files():
         text = path.read_text(encoding="utf-8")

@@ -235,7 +235,7 @@ def test_a_task_without_a_per_person_form_cannot_run_under_noise_nor_the_reverse
     lead.add_task("exact", "glm-logistic", rounds=3, privacy=told, features=3, max_rows=100)
     with pytest.raises(AgreementError, match="nobody bounds a person's share"):
         lead.agreement_for(identities)
-    plain = Federation("plain", ["a", "b", "c"])
+    plain = Federation("plain", ["a", "b", "c"], privacy=None)
     with pytest.raises(AgreementError, match="differential privacy"):
         plain.add_task("risk", "dp-logistic", rounds=3, features=3)
 

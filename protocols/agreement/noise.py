@@ -1,7 +1,9 @@
 """What an agreement says about noise: one plan for each task, and what all of it costs.
 
-Source: DESIGN section 6. Whatever happens within the agreed bounds, a sum holds the noise of at
-least ``t = n - colluders - max_dropouts`` honest parties.
+Whatever happens within the agreed bounds, a sum holds the noise of at least
+``t = n - colluders - max_dropouts`` honest parties: each adds a share of variance 1/t of what the
+sum has to hold. Source: ``docs/theory/lattice-lemma.md``; distributed noise after Kairouz, Liu and
+Steinke 2021.
 """
 
 from __future__ import annotations
@@ -11,16 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import Final
 
 from protocols.agreement.model import Agreement, Task
-from protocols.errors import MisuseError, PrivacyParameterError
+from protocols.errors import MisuseError, PolicyError, PrivacyParameterError
 from protocols.privacy.accounting import Guarantee, epsilon, guarantee
+from protocols.privacy.adaptive_clip import ClipSchedule
 from protocols.privacy.clipping import GridClip
 from protocols.privacy.lattice import SummedNoise
 from protocols.privacy.mechanisms import DiscreteGaussian
 from protocols.privacy.noise_meter import METER_VALUES
 from protocols.privacy.noised_words import least_modulus_bits
 from protocols.privacy.releases import Release
+
+INDICATOR_WEIGHT: Final = 0.25
+"""Length of the indicator of adaptive clipping over the clip norm: it makes vectors 3 % longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +102,74 @@ def honest_parties(agreement: Agreement) -> int:
     return len(agreement.parties) - rules.colluders - rules.max_dropouts
 
 
-def noise_plan(agreement: Agreement, task: Task) -> NoisePlan | None:
+def noise_plan(
+    agreement: Agreement, task: Task, *, clip_norm: float | None = None
+) -> NoisePlan | None:
     """Return the plan of a task; ``None`` where the agreement adds no noise.
+
+    Args:
+        agreement: a validated one.
+        task: one of its tasks.
+        clip_norm: of this round, where it adapts; the first one unless given. The norm on the grid
+            stays, so the noise and what a round costs do not depend on it.
 
     Raises:
         PrivacyParameterError: parameters that the mechanism or its accounting do not cover.
+        PolicyError: a clip norm outside the agreed range, or another one where it is fixed.
         MisuseError: the agreement was not validated: noise without a task's parameters.
     """
     if agreement.privacy.mechanism == "none":
         return None
-    if task.privacy is None:
+    privacy = task.privacy
+    if privacy is None:
         raise MisuseError(f"task {task.name} has no [tasks.privacy] table; validate says so")
     whole = agreement.privacy.unit == "company"
-    clip = GridClip(task.privacy.clip_norm, task.scale, task.dimension)
+    grid_norm = privacy.clip_norm * task.scale
+    indicator = 0 if privacy.adaptive is None else math.ceil(grid_norm * INDICATOR_WEIGHT)
+    first = GridClip(privacy.clip_norm, task.scale, task.dimension, indicator)
+    clip = first
+    if clip_norm is not None and clip_norm != privacy.clip_norm:
+        _check_clip(task, clip_norm)
+        # A little coarser, so that no rounding makes the norm on the grid longer than the first.
+        scale = grid_norm / clip_norm * (1 - 2.0**-40)
+        clip = GridClip(clip_norm, scale, task.dimension, indicator)
     return NoisePlan(
         unit=agreement.privacy.unit,
         clip=clip,
         noise=SummedNoise(
-            task.privacy.noise_multiplier,
-            clip.sensitivity,
+            privacy.noise_multiplier,
+            first.sensitivity,
             honest_parties(agreement),
-            clip.length + METER_VALUES,
+            first.length + METER_VALUES,
         ),
-        sampling_rate=task.privacy.sampling_rate,
-        people=len(agreement.parties) if whole else task.privacy.people,
+        sampling_rate=privacy.sampling_rate,
+        people=len(agreement.parties) if whole else privacy.people,
         parties=len(agreement.parties),
         companies=1 if whole else agreement.privacy.companies_per_person,
     )
+
+
+def _check_clip(task: Task, clip_norm: float) -> None:
+    adaptive = None if task.privacy is None else task.privacy.adaptive
+    if adaptive is None:
+        raise PolicyError(f"the clip norm of task {task.name} is fixed by the agreement")
+    if not adaptive.lowest <= clip_norm <= adaptive.highest:
+        raise PolicyError(
+            f"a clip norm of {clip_norm:g} for task {task.name} is not within {adaptive.lowest:g} "
+            f"to {adaptive.highest:g}, as agreed"
+        )
+
+
+def clip_schedule(task: Task) -> ClipSchedule | None:
+    """Return how the clip norm of a task moves; ``None`` where it is fixed.
+
+    Raises:
+        PrivacyParameterError: the range is empty.
+    """
+    adaptive = None if task.privacy is None else task.privacy.adaptive
+    if adaptive is None:
+        return None
+    return ClipSchedule(adaptive.quantile, adaptive.rate, adaptive.lowest, adaptive.highest)
 
 
 def summed_values(agreement: Agreement, task: Task) -> int:

@@ -1,4 +1,4 @@
-"""Payloads of the masking steps (DESIGN section 4). Parties are numbered by the agreement.
+"""Payloads of the masking steps (``docs/protocol.md``). Parties are numbered by the agreement.
 
 Every payload travels inside a signed :class:`~protocols.identity.Envelope`, whose step name is the
 key of :data:`STEPS`. Shares are secret: their ``repr`` shows sizes only.

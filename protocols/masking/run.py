@@ -22,7 +22,7 @@ def run_round(
     random: RandomBytes,
     silent_from: Mapping[int, str] | None = None,
 ) -> Aggregate:
-    """Run the five steps of DESIGN section 4 between honest roles.
+    """Run the five steps of ``docs/protocol.md`` between honest roles.
 
     Args:
         context: public facts of the round.
