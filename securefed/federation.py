@@ -143,8 +143,9 @@ class Federation:
             kind: a registered kind, such as ``"glm-logistic"`` or ``"torch"``.
             rounds: most rounds it may take.
             privacy: where the federation has a privacy goal: ``clip_norm``, ``people`` (most of
-                all parties together), ``sampling_rate`` (1 unless given) and ``noise_multiplier``
-                (chosen to meet the goal unless given).
+                all parties together), ``sampling_rate`` (1 unless given), ``noise_multiplier``
+                (chosen to meet the goal unless given) and ``adaptive`` (quantile, rate, lowest and
+                highest; a fixed clip norm unless given).
             parameters: of the kind; see ``docs/tasks.md``.
 
         Raises:
@@ -270,15 +271,10 @@ class Federation:
         return [
             {
                 **task,
-                "bound": plan.clip.clip_norm,
+                "bound": noised.bound,
                 "scale": plan.clip.scale,
                 "modulus_bits": plan.least_modulus_bits,
-                "privacy": {
-                    "clip_norm": plan.clip.clip_norm,
-                    "noise_multiplier": plan.noise.noise_multiplier,
-                    "sampling_rate": plan.sampling_rate,
-                    "people": noised.people,
-                },
+                "privacy": noised.to_plain(plan.noise.noise_multiplier),
             }
             for task, plan, noised in zip(self._tasks, plans, self._noised, strict=True)
         ]

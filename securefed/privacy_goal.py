@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from protocols.agreement.noise import NoisePlan
+from protocols.agreement.noise import INDICATOR_WEIGHT, NoisePlan
 from protocols.errors import MisuseError
 from protocols.privacy.calibration import smallest_noise_multiplier
 from protocols.privacy.clipping import GridClip
@@ -53,6 +54,7 @@ class NoisedTask:
         people: most people of all parties together.
         sampling_rate: probability that a person takes part in a round.
         noise_multiplier: as given, or ``None`` to have it chosen.
+        adaptive: how the clip norm moves, as in the agreement; ``None`` keeps it.
     """
 
     dimension: int
@@ -61,6 +63,22 @@ class NoisedTask:
     people: int
     sampling_rate: float
     noise_multiplier: float | None
+    adaptive: Mapping[str, float] | None = None
+
+    @property
+    def bound(self) -> float:
+        """Largest absolute value of any number of any person, model units."""
+        return self.clip_norm if self.adaptive is None else float(self.adaptive["highest"])
+
+    def to_plain(self, noise_multiplier: float) -> dict[str, Any]:
+        """Return the agreement's ``[tasks.privacy]`` table."""
+        fixed = {
+            "clip_norm": self.clip_norm,
+            "noise_multiplier": noise_multiplier,
+            "sampling_rate": self.sampling_rate,
+            "people": self.people,
+        }
+        return fixed if self.adaptive is None else {**fixed, "adaptive": dict(self.adaptive)}
 
     def plan(self, goal: PrivacyGoal, parties: int, honest: int, z: float) -> NoisePlan:
         """Return the plan with noise multiplier ``z``.
@@ -69,7 +87,9 @@ class NoisedTask:
             PrivacyParameterError: a number that the accounting does not cover.
         """
         scale = grid_scale(self.clip_norm, self.dimension)
-        clip = GridClip(self.clip_norm, scale, self.dimension)
+        weight = 0 if self.adaptive is None else INDICATOR_WEIGHT
+        indicator = math.ceil(self.clip_norm * scale * weight)
+        clip = GridClip(self.clip_norm, scale, self.dimension, indicator)
         whole = goal.unit == "company"
         return NoisePlan(
             unit=goal.unit,
@@ -119,13 +139,13 @@ def noised_task(
     Raises:
         MisuseError: something is missing or unknown.
     """
-    known = {"clip_norm", "people", "sampling_rate", "noise_multiplier"}
+    known = {"clip_norm", "people", "sampling_rate", "noise_multiplier", "adaptive"}
     unknown = sorted(set(privacy) - known)
     missing = sorted({"clip_norm", "people"} - set(privacy))
     if unknown or missing:
         raise MisuseError(
-            f"task {name}: privacy needs clip_norm and people, and takes sampling_rate and "
-            f"noise_multiplier; {', '.join(unknown + missing)} is "
+            f"task {name}: privacy needs clip_norm and people, and takes sampling_rate, "
+            f"noise_multiplier and adaptive; {', '.join(unknown + missing)} is "
             + ("unknown" if unknown else "missing")
         )
     return NoisedTask(
@@ -135,4 +155,5 @@ def noised_task(
         people=int(privacy["people"]),
         sampling_rate=float(privacy.get("sampling_rate", 1.0)),
         noise_multiplier=privacy.get("noise_multiplier"),
+        adaptive=privacy.get("adaptive"),
     )

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from parties.coordinator.strategy import Published
 from protocols.agreement import Agreement
 from protocols.agreement import Task as AgreedTask
-from protocols.agreement.noise import noise_plan
+from protocols.agreement.noise import NoisePlan, clip_schedule, noise_plan
 from protocols.errors import MisuseError
+from securefed.clip_state import pack_state, unpack_state
 from securefed.data.table import Data
 from securefed.learning.person import AnyTask, is_private, require_plain, require_private
 from securefed.learning.registry import build_task, check_task
-from securefed.learning.state import State, require_like, state_from_bytes, state_to_bytes
+from securefed.learning.state import State, require_like
 
 KeepModel = Callable[[str, bytes], None]
 """Told the name of a finished task and its final model in safetensors bytes."""
@@ -75,7 +76,15 @@ class LearningTrainer:
 
     def initial_model(self, task: AgreedTask) -> bytes:
         """Return the agreed initial state as bytes."""
-        return state_to_bytes(self._tasks[task.name].initial_state())
+        return pack_state(task, self._tasks[task.name].initial_state())
+
+    def clip_norm(self, task: AgreedTask, model: bytes) -> float | None:
+        """Return the clip norm that a model carries; ``None`` where the agreement fixes it.
+
+        Raises:
+            WireError: it carries none although it should.
+        """
+        return unpack_state(task, model)[1]
 
     def update(self, task: AgreedTask, model: bytes, round_in_task: int) -> NDArray[np.float64]:
         """Compute the vector that is summed, shape ``(task.dimension,)``.
@@ -85,7 +94,7 @@ class LearningTrainer:
             WireError: the model is no state of this task.
         """
         learner = require_plain(self._tasks[task.name], name=task.name)
-        state = read_state(learner, model, task.name)
+        state = read_state(learner, task, model)
         contribution = learner.contribute(state, self._data[task.name], round_in_task, self._rng)
         return learner.layout().flatten(contribution)
 
@@ -103,7 +112,7 @@ class LearningTrainer:
             WireError: the model is no state of this task.
         """
         learner = require_private(self._tasks[task.name], name=task.name)
-        state = read_state(learner, model, task.name)
+        state = read_state(learner, task, model)
         rows = self._data[task.name].take(chosen)
         yield from learner.per_person(state, rows, round_in_task, self._rng)
 
@@ -113,7 +122,7 @@ class LearningTrainer:
         Raises:
             WireError: the model is no state of this task.
         """
-        read_state(self._tasks[task.name], model, task.name)
+        read_state(self._tasks[task.name], task, model)
         self._keep(task.name, model)
 
 
@@ -126,10 +135,23 @@ class LearningStrategy:
 
     def initial_model(self, task: AgreedTask) -> bytes:
         """Return the agreed initial state as bytes."""
-        return state_to_bytes(self._tasks[task.name].initial_state())
+        return pack_state(task, self._tasks[task.name].initial_state())
+
+    def clip_norm(self, task: AgreedTask, model: bytes) -> float | None:
+        """Return the clip norm that a model carries; ``None`` where the agreement fixes it.
+
+        Raises:
+            WireError: it carries none although it should.
+        """
+        return unpack_state(task, model)[1]
 
     def combine(
-        self, task: AgreedTask, model: bytes, total: NDArray[np.float64], round_in_task: int
+        self,
+        task: AgreedTask,
+        model: bytes,
+        total: NDArray[np.float64],
+        round_in_task: int,
+        indicator: float | None = None,
     ) -> Published:
         """Turn the sum over the survivors into the next model.
 
@@ -137,12 +159,13 @@ class LearningStrategy:
             NoResultError: the sum admits no model.
         """
         learner = self._tasks[task.name]
-        state = read_state(learner, model, task.name)
+        state = read_state(learner, task, model)
         sums = learner.layout().unflatten(total)
         if not is_private(learner):
             step = require_plain(learner).combine(state, sums, round_in_task)
-            return Published(state_to_bytes(step.state), step.done, step.metrics)
-        plan = noise_plan(self._agreement, task)
+            return Published(pack_state(task, step.state), step.done, step.metrics)
+        clip_norm = self.clip_norm(task, model)
+        plan = noise_plan(self._agreement, task, clip_norm=clip_norm)
         if plan is None:
             raise MisuseError(f"task {task.name} was not checked against its agreement")
         step = learner.combine(
@@ -153,15 +176,29 @@ class LearningStrategy:
             plan.noise_deviation,
             round_in_task,
         )
-        return Published(state_to_bytes(step.state), step.done, step.metrics)
+        following = _next_clip(task, plan, indicator)
+        metrics = step.metrics if following is None else {**step.metrics, "clip_norm": following}
+        return Published(pack_state(task, step.state, following), step.done, metrics)
 
 
-def read_state(task: AnyTask, model: bytes, name: str) -> State:
+def _next_clip(task: AgreedTask, plan: NoisePlan, indicator: float | None) -> float | None:
+    schedule = clip_schedule(task)
+    if schedule is None or indicator is None:
+        return None
+    return schedule.next_norm(
+        plan.clip.clip_norm,
+        indicator_sum=indicator,
+        indicator=plan.clip.indicator,
+        expected_people=plan.expected_people,
+    )
+
+
+def read_state(task: AnyTask, agreed: AgreedTask, model: bytes) -> State:
     """Parse a state and check that it has the arrays of this task.
 
     Raises:
         WireError: it does not.
     """
-    state = state_from_bytes(model, sender="coordinator", step=name)
+    state, _ = unpack_state(agreed, model)
     require_like(state, task.initial_state())
     return state

@@ -23,10 +23,11 @@ from protocols.agreement import (
 )
 from protocols.errors import MisuseError, NoResultError
 from protocols.identity import Identity
+from securefed.clip_state import unpack_state
 from securefed.data.table import Data
 from securefed.learning.evaluation import Score, score
 from securefed.learning.registry import build_task
-from securefed.learning.state import State, state_from_bytes
+from securefed.learning.state import State
 from securefed.runtime import LearningStrategy, LearningTrainer
 
 if TYPE_CHECKING:
@@ -180,7 +181,9 @@ async def _run(
         raise complaints.explain(error, ended) from error
     finally:
         await _end(running)
-    models = {name: state_from_bytes(model) for name, model in done.models.items()}
+    models = {
+        task.name: unpack_state(task, done.models[task.name])[0] for task in signed.agreement.tasks
+    }
     return SimulationResult(signed.agreement, models, done.records, done.bytes_up)
 
 

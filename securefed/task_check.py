@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from protocols.agreement import Agreement
 from protocols.errors import AgreementError, MisuseError
+from securefed.clip_state import pack_state
 from securefed.forecast import opening_bytes
-from securefed.learning.state import state_to_bytes
 from securefed.runtime import build_agreed
 
 
@@ -42,7 +42,7 @@ def check_tasks(agreement: Agreement) -> CheckedTasks:
         except MisuseError as error:
             notes.append(f"task {agreed.name} was not checked here: {error}")
             continue
-        sizes[agreed.name] = len(state_to_bytes(task.initial_state()))
+        sizes[agreed.name] = len(pack_state(agreed, task.initial_state()))
         need = opening_bytes(agreement, agreed, sizes[agreed.name])
         if need > agreement.aggregation.max_message_bytes:
             raise AgreementError(

@@ -143,6 +143,8 @@ def another(path: str, value: Any) -> Any:
         "unit": "company",
         "delta": 1e-4,
         "sampling_rate": 0.25,
+        "quantile": 0.25,
+        "rate": 0.25,
         "neighbours": 2,
         "kind": "torch",
     }

@@ -21,6 +21,7 @@ from protocols.errors import (
     InputError,
     JournalError,
     NoResultError,
+    PolicyError,
 )
 from protocols.identity import Identity
 from protocols.privacy.mechanisms import DiscreteGaussian
@@ -218,6 +219,7 @@ def test_a_trainer_that_returns_another_number_of_rows_is_refused():
     _, identities, agreement = private_federation(rounds=1)
     made = nodes(agreement, identities)
     task = agreement.tasks[0]
+    model = made.strategy.initial_model(task)
     for extra in (-1, 1):
         trainer = made.trainers["party-0"]
         trainer.person_vectors = lambda _t, _m, _n, chosen, extra=extra: [
@@ -225,7 +227,7 @@ def test_a_trainer_that_returns_another_number_of_rows_is_refused():
         ]
         with pytest.raises(InputError, match="exactly one vector for each"):
             contribution_module.contribution(
-                agreement, task, trainer, model=b"", round_in_task=1, random=seeded_random(1)
+                agreement, task, trainer, model=model, round_in_task=1, random=seeded_random(1)
             )
 
 
@@ -257,3 +259,48 @@ def test_a_private_model_is_learnt_that_beats_chance():
         np.concatenate([one.labels for one in data.values()]),
     )
     assert result.score("risk", everything).auc > 0.6
+
+
+def adaptive_federation(start: float, **privacy: object) -> tuple[Federation, Agreement]:
+    lead, _, agreement = private_federation(
+        epsilon=20.0,
+        rounds=12,
+        clip_norm=start,
+        sampling_rate=1.0,
+        adaptive={"quantile": 0.5, "rate": 0.5, "lowest": 0.01, "highest": 64.0},
+        **privacy,
+    )
+    return lead, agreement
+
+
+@pytest.mark.parametrize("start", [0.02, 30.0])
+def test_an_adaptive_clip_norm_finds_the_quantile_of_the_norms_from_either_side(start):
+    lead, _ = adaptive_federation(start)
+    result = lead.simulate(toy_data(PARTIES, rows=180), seed=5)
+    norms = [record.metrics["clip_norm"] for record in result.records]
+    # Gradients of a logistic regression on these rows are about one long.
+    assert abs(np.log(norms[-1])) < abs(np.log(start)) / 2
+    assert all(record.noise_verdict == "as promised" for record in result.records)
+    assert set(result.models["risk"]).isdisjoint({"privacy.clip_norm"})
+
+
+def test_adapting_the_clip_norm_never_changes_what_a_round_costs():
+    _, agreement = adaptive_federation(1.0)
+    task = agreement.tasks[0]
+    first = noise_plan(agreement, task)
+    assert first.clip.indicator > 0
+    for norm in np.geomspace(0.01, 64.0, 40):
+        later = noise_plan(agreement, task, clip_norm=float(norm))
+        assert later.clip.sensitivity <= first.noise.sensitivity
+        assert later.noise == first.noise
+        assert later.release() == first.release()
+
+
+def test_a_clip_norm_outside_of_the_agreed_range_is_refused_by_the_party():
+    _, agreement = adaptive_federation(1.0)
+    for norm in (0.009, 64.1, float("nan")):
+        with pytest.raises(PolicyError):
+            noise_plan(agreement, agreement.tasks[0], clip_norm=norm)
+    _, _, fixed = private_federation()
+    with pytest.raises(PolicyError, match="fixed by the agreement"):
+        noise_plan(fixed, fixed.tasks[0], clip_norm=2.0)

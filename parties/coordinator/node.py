@@ -6,12 +6,9 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from parties.coordinator.attendance import Attendance
 from parties.coordinator.membership import Membership
-from parties.coordinator.opened_sum import open_sum
+from parties.coordinator.opened_sum import OpenedSum, open_sum
 from parties.coordinator.outbound import Outbound
 from parties.coordinator.ports import CoordinatorJournal, CoordinatorLink, ServerEvent
 from parties.coordinator.progress import RESTART, RoundRecord
@@ -30,6 +27,7 @@ from protocols.errors import (
     SecureFedError,
 )
 from protocols.identity import Identity
+from protocols.masking.coordinator_states import Aggregate
 from protocols.masking.unmasking import AddMasks
 from protocols.prg import add_masks
 from protocols.rounds import round_context
@@ -212,8 +210,8 @@ class CoordinatorNode:
         )
         try:
             result = await runner.run()
-            opened = await asyncio.to_thread(open_sum, self._agreement, task, result.aggregate)
-            published = await asyncio.to_thread(self._combine, plan, opened.values)
+            opened = await asyncio.to_thread(self._open, plan, result.aggregate)
+            published = await asyncio.to_thread(self._combine, plan, opened)
         except (JournalError, MisuseError):
             raise
         except SecureFedError as error:
@@ -224,9 +222,15 @@ class CoordinatorNode:
             plan, result, opened.reading, published, time.monotonic() - started
         )
 
-    def _combine(self, plan: RoundPlan, total: NDArray[np.float64]) -> Published:
+    def _open(self, plan: RoundPlan, aggregate: Aggregate) -> OpenedSum:
+        clip_norm = self._strategy.clip_norm(plan.task, plan.model)
+        return open_sum(self._agreement, plan.task, aggregate, clip_norm)
+
+    def _combine(self, plan: RoundPlan, opened: OpenedSum) -> Published:
         try:
-            return self._strategy.combine(plan.task, plan.model, total, plan.round_in_task)
+            return self._strategy.combine(
+                plan.task, plan.model, opened.values, plan.round_in_task, opened.indicator
+            )
         except SecureFedError:
             raise
         except Exception as error:

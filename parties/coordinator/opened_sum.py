@@ -21,15 +21,20 @@ class OpenedSum:
     Attributes:
         values: shape ``(task.dimension,)``, float64, model units.
         reading: what the noise meter showed; ``None`` where no noise was agreed.
+        indicator: noised sum of the people's indicators, grid units; ``None`` where the clip norm
+            does not adapt.
     """
 
     values: NDArray[np.float64] = field(repr=False)
     reading: NoiseReading | None
+    indicator: float | None = None
 
 
-def open_sum(agreement: Agreement, task: Task, aggregate: Aggregate) -> OpenedSum:
-    """Decode an aggregate."""
-    plan = noise_plan(agreement, task)
+def open_sum(
+    agreement: Agreement, task: Task, aggregate: Aggregate, clip_norm: float | None = None
+) -> OpenedSum:
+    """Decode an aggregate that was clipped to ``clip_norm``, or as the agreement says."""
+    plan = noise_plan(agreement, task, clip_norm=clip_norm)
     if plan is None:
         return OpenedSum(agreement.codec(task).decode(aggregate.total), None)
     whole = centred(aggregate.total, task.modulus_bits)
@@ -38,4 +43,5 @@ def open_sum(agreement: Agreement, task: Task, aggregate: Aggregate) -> OpenedSu
         share_variance=plan.noise.share_variance,
         sharers=len(aggregate.survivors),
     )
-    return OpenedSum(whole[: task.dimension] / plan.clip.scale, reading)
+    indicator = float(whole[task.dimension]) if plan.clip.indicator else None
+    return OpenedSum(whole[: task.dimension] / plan.clip.scale, reading, indicator)

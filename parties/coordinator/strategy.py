@@ -33,10 +33,21 @@ class Strategy(Protocol):
         """Return the model that a task starts from, fixed by the agreement."""
         ...
 
+    def clip_norm(self, task: Task, model: bytes) -> float | None:
+        """Return the clip norm that a model carries, or ``None`` where the agreement fixes it."""
+        ...
+
     def combine(
-        self, task: Task, model: bytes, total: NDArray[np.float64], round_in_task: int
+        self,
+        task: Task,
+        model: bytes,
+        total: NDArray[np.float64],
+        round_in_task: int,
+        indicator: float | None,
     ) -> Published:
         """Turn the sum over the survivors, shape ``(task.dimension,)``, into the next model.
+
+        ``indicator`` is the noised sum of the people's indicators where the clip norm adapts.
 
         Raises:
             SecureFedError: the sum admits no model; the text says what to do.

@@ -42,7 +42,7 @@ def contribution(
         InputError: the update has another shape, is not finite or out of the agreed bound.
         SecureFedError: whatever the trainer refuses.
     """
-    plan = noise_plan(agreement, task)
+    plan = noise_plan(agreement, task, clip_norm=trainer.clip_norm(task, model))
     if plan is None:
         values = _update(trainer, task, model, round_in_task)
         return agreement.codec(task).encode(values, rounding=task.rounding, random=random)

@@ -28,6 +28,14 @@ class Trainer(Protocol):
         """
         ...
 
+    def clip_norm(self, task: Task, model: bytes) -> float | None:
+        """Return the clip norm that a model carries, or ``None`` where the agreement fixes it.
+
+        Raises:
+            SecureFedError: the model cannot be used.
+        """
+        ...
+
     def people(self, task: Task) -> int:
         """Return how many people this party has; a record is a person with one row."""
         ...

@@ -4,6 +4,7 @@ Nothing runs that is not in it: nodes refuse every message of another digest. TO
 :meth:`Agreement.canonical_bytes` for signatures.
 """
 
+from protocols.agreement.model import AdaptiveClip as AdaptiveClip
 from protocols.agreement.model import Aggregation as Aggregation
 from protocols.agreement.model import Agreement as Agreement
 from protocols.agreement.model import Auditor as Auditor

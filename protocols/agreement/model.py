@@ -85,6 +85,19 @@ class Auditor(Member):
     """Who may check the record afterwards. Takes no part in any round."""
 
 
+class AdaptiveClip(_Table):
+    """How the clip norm follows a quantile of the people's norms (Andrew et al. 2021)."""
+
+    quantile: Annotated[float, Field(gt=0, lt=1), PositiveZero]
+    """share of people whose vectors should be within the clip norm"""
+    rate: Annotated[float, Field(gt=0, le=1), PositiveZero] = 0.2
+    """largest change of the logarithm of the clip norm in one round"""
+    lowest: Annotated[float, Field(gt=0, allow_inf_nan=False), PositiveZero]
+    """smallest clip norm that parties accept, model units"""
+    highest: Annotated[float, Field(gt=0, allow_inf_nan=False), PositiveZero]
+    """largest clip norm that parties accept, model units"""
+
+
 class TaskPrivacy(_Table):
     """How much noise the sums of one task carry. Only with a mechanism that adds noise."""
 
@@ -98,6 +111,8 @@ class TaskPrivacy(_Table):
     """probability that a person takes part in a round, drawn in secret by the party"""
     people: Annotated[int, Field(ge=1, le=10**10)]
     """most people of all parties together, an agreed constant that sums are divided by"""
+    adaptive: AdaptiveClip | None = None
+    """let the clip norm change from round to round, beginning with clip_norm; left out: fixed"""
 
 
 class Task(_Table):

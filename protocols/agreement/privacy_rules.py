@@ -66,12 +66,22 @@ def noise_problems(agreement: Agreement, index: int, task: Task) -> Iterator[Agr
             f"add [tasks.privacy] with clip_norm, noise_multiplier and people to task {task.name}",
         )
         return
-    if task.bound != given.clip_norm:
+    largest = given.clip_norm if given.adaptive is None else given.adaptive.highest
+    if task.bound != largest:
         yield AgreementError(
             f"{path}.bound",
-            f"is {task.bound:g}, but no number of a person exceeds clip_norm = {given.clip_norm:g}",
-            f"set it to {given.clip_norm!r}",
+            f"is {task.bound:g}, but no number of a person exceeds the clip norm, {largest:g}",
+            f"set it to {largest!r}",
         )
+    if given.adaptive is not None and not (
+        given.adaptive.lowest <= given.clip_norm <= given.adaptive.highest
+    ):
+        yield AgreementError(
+            f"{path}.privacy.clip_norm",
+            f"is {given.clip_norm:g}, outside of the range in which it may move",
+            f"set it from {given.adaptive.lowest:g} to {given.adaptive.highest:g}",
+        )
+        return
     if task.rounding != "stochastic":
         yield AgreementError(
             f"{path}.rounding",

@@ -120,6 +120,7 @@ def noised(plain: dict[str, Any], **privacy: Any) -> dict[str, Any]:
             "noise_multiplier": 4.0,
             "sampling_rate": 0.5,
             "people": 1000,
+            "adaptive": {"quantile": 0.5, "rate": 0.2, "lowest": 0.5, "highest": 2.0},
         },
     }
     whole = {
