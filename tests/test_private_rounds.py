@@ -13,7 +13,7 @@ from support.nodes import NodeFederation, toy_data
 from parties.embedded import MemoryJournal
 from parties.party import contribution as contribution_module
 from parties.party.purse import Purse
-from protocols.agreement import Agreement, bring_into_force, sign_agreement
+from protocols.agreement import Agreement, bring_into_force, sign_agreement, validate
 from protocols.agreement.noise import composed_epsilon, noise_plan
 from protocols.errors import (
     AgreementError,
@@ -304,3 +304,31 @@ def test_a_clip_norm_outside_of_the_agreed_range_is_refused_by_the_party():
     _, _, fixed = private_federation()
     with pytest.raises(PolicyError, match="fixed by the agreement"):
         noise_plan(fixed, fixed.tasks[0], clip_norm=2.0)
+
+
+def test_noise_that_hides_a_whole_company_runs_and_validate_says_what_it_costs():
+    names = [f"party-{i}" for i in range(PARTIES)]
+    lead = Federation(
+        "companies",
+        names,
+        deadline_seconds=2.0,
+        privacy=PrivacyGoal(epsilon=8.0, delta=1e-3, unit="company"),
+    )
+    lead.add_task(
+        "net",
+        "torch",
+        rounds=2,
+        privacy={"clip_norm": 1.0, "people": 1000},
+        features=3,
+        max_rows=1000,
+        model="logistic",
+        standardize=False,
+        local_steps=2,
+        clip_norm=0.5,
+    )
+    result = lead.simulate(toy_data(PARTIES), seed=1)
+    assert all(record.noise_verdict == "as promised" for record in result.records)
+    assert any("company" in warning for warning in validate(result.agreement))
+    plan = noise_plan(result.agreement, result.agreement.tasks[0])
+    # One vector a company, whatever its number of people.
+    assert plan.people == PARTIES
