@@ -14,6 +14,7 @@ class Membership:
         self._gone_since = dict.fromkeys(names, now)
         self._connected: set[str] = set()
         self._left: dict[str, str] = {}
+        self._barred: dict[str, str] = {}
 
     @property
     def connected(self) -> frozenset[str]:
@@ -40,10 +41,14 @@ class Membership:
         """A party is out of the current round for good."""
         self._left.setdefault(name, reason)
 
+    def bar(self, name: str, reason: str) -> None:
+        """A party spoilt a round that all others finished; this process invites it no more."""
+        self._barred[name] = reason
+
     def begin_round(self) -> frozenset[str]:
         """Forget who left the last round; return the parties to invite."""
-        self._left = {}
-        return self.connected
+        self._left = dict(self._barred)
+        return self.connected - self._barred.keys()
 
     def expected(self, names: Iterable[str], now: float) -> frozenset[str]:
         """Which of ``names`` may still answer: not withdrawn, and connected or lost just now."""

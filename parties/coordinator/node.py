@@ -25,6 +25,7 @@ from protocols.errors import (
     MisuseError,
     NoResultError,
     SecureFedError,
+    ShareError,
 )
 from protocols.identity import Identity
 from protocols.masking.coordinator_states import Aggregate
@@ -216,6 +217,10 @@ class CoordinatorNode:
             raise
         except SecureFedError as error:
             step = error.step if isinstance(error, BelowThresholdError) else "sum"
+            if isinstance(error, ShareError) and error.party in self._names:
+                # It would spoil the next round as well, and each costs the others privacy.
+                self._membership.bar(error.party, error.reason)
+                self._tell("barred", peer=error.party, reason=error.reason)
             await self._publisher.abort(step, str(error), time.monotonic() - started)
             return
         await self._publisher.publish(
