@@ -158,7 +158,7 @@ def test_an_opening_that_is_refused_is_not_charged():
             hub.parties[PARTY]._purse.charge = lambda task: charged.append(task.name)
             hub.say(1, RoundOpen("risk", 1, sha(hub.model)), hub.model + b"x", ONE)
             hub.open(1, model=ANY, to=ONE)
-            hub.open(2, 2, to=ONE)
+            hub.open(2, 1, to=ONE)
             hub.open(1, 2, to=ONE)
             await hub.refused(PARTY, 4)
             assert charged == []
