@@ -23,11 +23,18 @@ from protocols.identity import Identity
 from securefed.agreement_text import toml_value
 from securefed.federation import Federation, MemberKeys
 from securefed.learning.glm import LogisticParameters
+from securefed.learning.private_glm import PrivateGlmParameters
+from securefed.learning.private_logistic import PrivateLogisticParameters
+from securefed.learning.private_torch_parameters import PrivateTorchParameters
 from securefed.learning.torch_parameters import TorchParameters
+from securefed.privacy_goal import PrivacyGoal
 
 PARAMETERS: Final[Mapping[str, type[BaseModel]]] = {
     "glm-logistic": LogisticParameters,
     "torch": TorchParameters,
+    "dp-logistic": PrivateLogisticParameters,
+    "dp-glm": PrivateGlmParameters,
+    "dp-torch": PrivateTorchParameters,
 }
 """Kinds whose every parameter a draft spells out; of other kinds it holds what was given."""
 
@@ -80,6 +87,38 @@ class DraftMember:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftNoise:
+    """What every person is promised, and what the noise has to be chosen for.
+
+    Attributes:
+        people: most people of all parties together, a public number.
+        epsilon: over all rounds.
+        delta: of it.
+        clip_norm: largest norm of one person's vector, model units.
+        sampling_rate: probability that a person takes part in a round.
+    """
+
+    people: int
+    epsilon: float = 3.0
+    delta: float = 1e-6
+    clip_norm: float = 1.0
+    sampling_rate: float = 1.0
+
+    @property
+    def goal(self) -> PrivacyGoal:
+        """The promise."""
+        return PrivacyGoal(self.epsilon, self.delta)
+
+    def of_task(self) -> dict[str, Any]:
+        """Return what the one task is told; its noise multiplier follows from the promise."""
+        return {
+            "clip_norm": self.clip_norm,
+            "people": self.people,
+            "sampling_rate": self.sampling_rate,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """What a new agreement is made of; everything else follows.
 
@@ -92,11 +131,11 @@ class Draft:
         kind: of the task.
         rounds: at most.
         parameters: of the task; the others get their defaults.
+        noise: of the sums; ``None`` is no differential privacy, which the agreement then accepts
+            in writing.
         colluders: by default a quarter of the parties.
         max_dropouts: by default as many as possible.
         deadline_seconds: at each step of a round.
-        accept_no_differential_privacy: whether to answer that question now; ``validate`` refuses
-            the agreement until somebody has.
     """
 
     federation: str
@@ -107,24 +146,26 @@ class Draft:
     kind: str
     rounds: int
     parameters: Mapping[str, Any]
+    noise: DraftNoise | None
     colluders: int | None = None
     max_dropouts: int | None = None
     deadline_seconds: float = 60.0
-    accept_no_differential_privacy: bool = False
 
     def to_toml(self) -> str:
         """Return the commented text; only what is left open keeps it from being valid.
 
         Raises:
             AgreementError: a number, name or parameter that ``validate`` would refuse.
+            PrivacyParameterError: no noise keeps the promise, or the accounting does not cover it.
         """
         members = (self.coordinator, *self.parties)
         stand_in = {one.name: one.keys or _some_keys(index) for index, one in enumerate(members)}
-        agreement_from(self._plain(stand_in, self.address or "localhost:1"))
-        keys = {one.name: one.known_keys() for one in members}
-        plain = self._plain(keys, self.address or f"{PLACEHOLDER} host:port")
-        accepted = self.accept_no_differential_privacy
-        plain["privacy"] = {**plain["privacy"], "accept_no_differential_privacy": accepted}
+        plain = self._plain(stand_in, self.address or "localhost:1")
+        agreement_from(plain)
+        plain["coordinator"]["address"] = self.address or f"{PLACEHOLDER} host:port"
+        for member, row in zip(members, (plain["coordinator"], *plain["parties"]), strict=True):
+            keys = member.known_keys()
+            row.update(public_key=keys.public_key, tls_fingerprint=keys.tls_fingerprint)
         return "\n".join(_document(plain)) + "\n"
 
     def _plain(self, keys: Mapping[str, MemberKeys], address: str) -> dict[str, Any]:
@@ -134,23 +175,30 @@ class Draft:
             colluders=self.colluders,
             max_dropouts=self.max_dropouts,
             deadline_seconds=self.deadline_seconds,
-            privacy=None,
+            privacy=self.noise.goal if self.noise else None,
         )
         lead.add_task(
-            self.task, self.kind, rounds=self.rounds, **spell_out(self.kind, self.parameters)
+            self.task,
+            self.kind,
+            rounds=self.rounds,
+            privacy=self.noise.of_task() if self.noise else None,
+            **spell_out(self.kind, self.parameters),
         )
         return lead.draft(keys, coordinator=self.coordinator.name, address=address)
 
 
 def spell_out(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with every default written down, where the kind is built in."""
+    """Return parameters with every default written down, where the kind is built in.
+
+    A parameter that is worked out unless given has no default to write down: TOML knows no null.
+    """
     model = PARAMETERS.get(kind)
     if model is None:
         return dict(parameters)
     defaults = {
         key: list(field.default) if isinstance(field.default, tuple) else field.default
         for key, field in model.model_fields.items()
-        if not field.is_required()
+        if not field.is_required() and field.default is not None
     }
     # Unknown keys stay in, so that the task's own check names them.
     return {**{key: parameters[key] for key in parameters if key not in defaults}, **defaults} | {
@@ -203,6 +251,8 @@ def _table(model: type[BaseModel], row: Mapping[str, Any], *, explained: bool) -
             yield f"[tasks.{key}]"
             for name, value in inner.items():
                 yield from _entry(name, value, meanings.get(name, ""))
+            for name in (n for n in meanings if key == "parameters" and n not in inner):
+                yield from _comment(f"{meanings[name]}\n{name} = …")
 
 
 def _meanings(field: FieldInfo) -> dict[str, str]:
@@ -234,9 +284,11 @@ def _auditors() -> Iterator[str]:
 def _parameter_meanings(model: type[BaseModel] | None) -> dict[str, str]:
     """Read the ``Attributes`` section of a parameters class and of the classes it builds on."""
     meanings: dict[str, str] = {}
+    fields: Mapping[str, FieldInfo] = model.model_fields if model else {}
     for owner in reversed(model.__mro__) if model else ():
         text = inspect.cleandoc(owner.__doc__ or "") if issubclass(owner, BaseModel) else ""
         section = text.partition("Attributes:\n")[2]
         for name, about in re.findall(r"^    (\w+): (.*(?:\n {6,}.*)*)", section, re.MULTILINE):
-            meanings[name] = " ".join(about.replace("``", "").split())
+            if name in fields:
+                meanings[name] = " ".join(about.replace("``", "").split())
     return meanings

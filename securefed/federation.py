@@ -266,7 +266,8 @@ class Federation:
         if self._goal is None:
             return self._tasks
         rules, n = self._resilience, len(self.parties)
-        honest = n - rules.colluders - rules.max_dropouts
+        # Too many colluders and dropouts are for validate to refuse, which says what would do.
+        honest = max(1, n - rules.colluders - rules.max_dropouts)
         plans = choose_noise(self._goal, self._noised, parties=n, honest=honest)
         return [
             {

@@ -40,7 +40,7 @@ from protocols.errors import (
 )
 from securefed.cli import main
 from securefed.cli.exit_codes import ExitCode, exit_code
-from securefed.draft import Draft, DraftMember
+from securefed.draft import PARAMETERS, Draft, DraftMember
 from securefed.signing import SignatureState, signing_status, write_signature
 
 WORDS = "correct horse battery"
@@ -85,6 +85,14 @@ def init_five(run: Run, *more: object) -> Done:
     return run("init", "--address", "hub.example.org:7443", *more)
 
 
+def fill_in(text: str, *names: str) -> str:
+    for name in names:
+        key = identity_of(name).public.raw.hex()
+        text = text.replace(f"PASTE the public key of {name}", key)
+        text = text.replace(f"PASTE the TLS fingerprint of {name}", key[::-1])
+    return text.replace("PASTE host:port", "hub:7443")
+
+
 @pytest.fixture
 def ready(run: Run, tmp_path: Path) -> Agreement:
     """A valid agreement of three parties in agreement.toml, and keys of party a in keys."""
@@ -113,7 +121,7 @@ def ready(run: Run, tmp_path: Path) -> Agreement:
 def test_init_writes_a_file_that_says_what_to_fill_in_and_validate_refuses_until_it_is(
     run: Run, tmp_path: Path
 ) -> None:
-    done = run("init")
+    done = run("init", "--people", 5000)
     assert done.code == ExitCode.OK
     assert "securefed validate agreement.toml" in done.out
     refused = run("validate", "agreement.toml")
@@ -124,31 +132,92 @@ def test_init_writes_a_file_that_says_what_to_fill_in_and_validate_refuses_until
     plain = tomllib.loads(text)
     assert len(plain["parties"]) == 5
     left = [line for line in text.splitlines() if '= "PASTE ' in line]
-    assert f"{len(left) + 1} values are left to fill in" in done.out
+    assert f"{len(left)} values are left to fill in" in done.out
+    assert "Every person is promised epsilon 3 at delta 1e-06" in done.out
 
 
 def test_everything_filled_in_makes_a_valid_agreement(run: Run, tmp_path: Path) -> None:
-    run("init", "--set", "features=7")
+    run("init", "--set", "features=7", "--people", 5000)
     file = tmp_path / "agreement.toml"
-    text = file.read_text()
-    for name in ("coordinator", *(f"party-{i}" for i in range(1, 6))):
-        key = identity_of(name).public.raw.hex()
-        text = text.replace(f"PASTE the public key of {name}", key)
-        text = text.replace(f"PASTE the TLS fingerprint of {name}", key[::-1])
-    text = text.replace("PASTE host:port", "hub:7443")
-    file.write_text(text)
-    refused = run("validate", "agreement.toml", "--json")
-    assert refused.json["key"] == "privacy.accept_no_differential_privacy"
-    file.write_text(text.replace("privacy = false", "privacy = true"))
+    names = ("coordinator", *(f"party-{i}" for i in range(1, 6)))
+    file.write_text(fill_in(file.read_text(), *names))
     done = run("validate", "agreement.toml", "--json")
     assert done.code == ExitCode.OK
     assert done.json["valid"] is True
-    assert any("differential privacy is off" in warning for warning in done.json["warnings"])
+    assert not any("differential privacy is off" in warning for warning in done.json["warnings"])
+
+
+def test_differential_privacy_is_on_unless_it_is_turned_off_by_name(
+    run: Run, tmp_path: Path
+) -> None:
+    refused = run("init")
+    assert refused.code == ExitCode.USAGE
+    assert "give --people N" in refused.err
+    assert "--accept-no-differential-privacy" in refused.err
+    assert list(tmp_path.iterdir()) == []
+    on = run("init", "on.toml", "--people", 5000, "--epsilon", 2, "--delta", "1e-5", "--json")
+    assert on.json["differential_privacy"] == {"epsilon": 2.0, "delta": 1e-5}
+    plain = tomllib.loads((tmp_path / "on.toml").read_text())
+    assert plain["privacy"]["mechanism"] == "discrete-gaussian"
+    assert plain["privacy"]["epsilon"] == 2.0
+    assert plain["tasks"][0]["kind"] == "dp-logistic"
+    assert plain["tasks"][0]["privacy"]["people"] == 5000
+    off = run("init", "off.toml", "--accept-no-differential-privacy")
+    assert "WARNING: differential privacy is off" in off.out
+    plain = tomllib.loads((tmp_path / "off.toml").read_text())
+    assert plain["privacy"] == {"mechanism": "none", "accept_no_differential_privacy": True}
+    assert plain["tasks"][0]["kind"] == "glm-logistic"
+    machine = run("init", "off.toml", "--accept-no-differential-privacy", "--force", "--json")
+    assert machine.json["differential_privacy"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--people", "9", "--kind", "torch"), "choose --kind dp-logistic, dp-glm or dp-torch"),
+        (("--people", "9", "--kind", "glm-logistic"), "--accept-no-differential-privacy"),
+        (("--accept-no-differential-privacy", "--kind", "dp-glm"), "give --people N, or choose"),
+        (("--accept-no-differential-privacy", "--people", "9"), "leave out one of them"),
+        (("--accept-no-differential-privacy", "--clip-norm", "2"), "but --clip-norm says how much"),
+    ],
+)
+def test_a_kind_and_its_privacy_that_do_not_match_are_refused_with_what_to_do(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = run("init", *arguments)
+    assert done.code == ExitCode.USAGE
+    assert words in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everybody_sees_the_privacy_plan_before_signing(run: Run, tmp_path: Path) -> None:
+    ring = create_keys(tmp_path / "keys", "a", WORDS.encode(), log2_cost=14)
+    member = f"a:{ring.identity.public.raw.hex()}:{ring.tls.fingerprint}"
+    init_five(run, "--party", member, "--party", "b", "--party", "c", "--people", 5000)
+    file = tmp_path / "agreement.toml"
+    file.write_text(fill_in(file.read_text(), "coordinator", "b", "c"))
+    valid = run("validate", "agreement.toml", "--json")
+    assert any("if every other party sides" in warning for warning in valid.json["warnings"])
+    for command in (
+        ("inspect", "agreement.toml"),
+        ("sign", "agreement.toml", "--name", "a", "--keys", "keys", "--yes"),
+    ):
+        done = run(*command)
+        assert done.code == ExitCode.OK, done.err
+        words = " ".join(done.out.split())
+        assert "What is promised to every person" in words
+        assert "of at most 3; nodes stop before that is passed" in words
+        assert "Noise of each sum" in words
+        assert "epsilon after so many rounds" in words
+        assert "differential privacy is off" not in words
 
 
 def test_every_key_of_a_new_agreement_is_explained(run: Run, tmp_path: Path) -> None:
-    for kind in ("glm-logistic", "torch"):
-        assert run("init", f"{kind}.toml", "--kind", kind, "--set", "features=3").code == 0
+    noised, plain = ("--people", 5000), ("--accept-no-differential-privacy",)
+    for kind in PARAMETERS:
+        privacy = noised if kind.startswith("dp-") else plain
+        done = run("init", f"{kind}.toml", "--kind", kind, "--set", "features=3", *privacy)
+        assert done.code == 0, done.err
         lines = (tmp_path / f"{kind}.toml").read_text().splitlines()
         explained: set[str] = set()
         for before, line in itertools.pairwise(lines):
@@ -162,11 +231,11 @@ def test_every_key_of_a_new_agreement_is_explained(run: Run, tmp_path: Path) -> 
 
 def test_init_never_replaces_a_file_unless_told_to(run: Run, tmp_path: Path) -> None:
     (tmp_path / "agreement.toml").write_text("mine")
-    refused = run("init")
+    refused = run("init", "--people", 5000)
     assert refused.code == ExitCode.USAGE
     assert "give --force" in refused.err
     assert (tmp_path / "agreement.toml").read_text() == "mine"
-    assert run("init", "--force").code == ExitCode.OK
+    assert run("init", "--force", "--people", 5000).code == ExitCode.OK
     assert [file.name for file in tmp_path.iterdir()] == ["agreement.toml"]
 
 
@@ -183,6 +252,10 @@ def test_init_never_replaces_a_file_unless_told_to(run: Run, tmp_path: Path) -> 
         (("--set", "featurs=3"), ExitCode.AGREEMENT, "did you mean 'features'"),
         (("--set", "features"), ExitCode.USAGE, "is not KEY=VALUE in TOML"),
         (("--deadline", "0.1"), ExitCode.AGREEMENT, "deadline_seconds"),
+        (("--epsilon", "0"), ExitCode.USAGE, "epsilon: 0.0 is not within"),
+        (("--sampling-rate", "2"), ExitCode.USAGE, "sampling_rate: 2.0"),
+        (("--clip-norm", "-1"), ExitCode.AGREEMENT, "clip_norm: -1.0"),
+        (("--people", "0"), ExitCode.USAGE, "people"),
         (("--address", "nowhere"), ExitCode.AGREEMENT, "coordinator.address"),
         (("--parties", "1"), ExitCode.USAGE, "parties"),
     ],
@@ -190,7 +263,7 @@ def test_init_never_replaces_a_file_unless_told_to(run: Run, tmp_path: Path) -> 
 def test_init_refuses_what_validate_would_refuse_and_writes_nothing(
     run: Run, tmp_path: Path, arguments: tuple[str, ...], code: ExitCode, words: str
 ) -> None:
-    done = run("init", *arguments)
+    done = run("init", "--people", 5000, *arguments)
     assert done.code == code
     assert words in done.err
     assert list(tmp_path.iterdir()) == []
@@ -199,7 +272,8 @@ def test_init_refuses_what_validate_would_refuse_and_writes_nothing(
 def test_fingerprints_with_colons_can_be_given_to_init(run: Run, tmp_path: Path) -> None:
     key = identity_of("a").public.raw.hex()
     colons = ":".join(key[i : i + 2].upper() for i in range(0, 64, 2))
-    assert run("init", "--party", f"a:{key}:{colons}", "--party", "b").code == 0
+    named = ("--party", f"a:{key}:{colons}", "--party", "b")
+    assert run("init", "--people", 5000, *named).code == 0
     assert colons in (tmp_path / "agreement.toml").read_text()
 
 
@@ -271,7 +345,7 @@ def test_validate_refuses_a_message_limit_below_the_global_model(run: Run, tmp_p
             kind="torch",
             rounds=3,
             parameters={"features": 200, "hidden": [100], "standardize": False},
-            accept_no_differential_privacy=True,
+            noise=None,
         ).to_toml()
     )
     for member in (plain["coordinator"], *plain["parties"]):

@@ -2,29 +2,107 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
+from dataclasses import replace
 
 import pytest
-from support.agreements import changed, make_agreement, plain_agreement
+from support.agreements import changed, identity_of, make_agreement, plain_agreement
 
-from protocols.agreement import load_agreement
+from protocols.agreement import load_agreement, validate
+from protocols.agreement.noise import planned_cost
+from protocols.errors import AgreementError, PrivacyParameterError
 from securefed.agreement_text import agreement_to_toml, toml_value
-from securefed.draft import Draft, DraftMember, spell_out
+from securefed.draft import PARAMETERS, Draft, DraftMember, DraftNoise, spell_out
+from securefed.federation import MemberKeys
+from securefed.learning.registry import build_task
+
+
+def draft(kind: str, noise: DraftNoise | None, *, n: int = 3, keys: bool = False) -> Draft:
+    names = ["hub", *(f"p-{i}" for i in range(n))]
+    known = {
+        name: MemberKeys(identity_of(name).public.raw.hex(), identity_of(name).public.raw.hex())
+        for name in names
+    }
+    hub, *parties = (DraftMember(name, known[name] if keys else None) for name in names)
+    return Draft(
+        federation="f",
+        coordinator=hub,
+        address="hub:1",
+        parties=parties,
+        task="t",
+        kind=kind,
+        rounds=3,
+        parameters={"features": 2},
+        noise=noise,
+    )
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 33, 100])
-def test_the_numbers_of_a_new_agreement_are_safe_for_any_number_of_parties(n: int) -> None:
-    text = Draft(
-        federation="f",
-        coordinator=DraftMember("hub"),
-        address="hub:1",
-        parties=[DraftMember(f"p-{i}") for i in range(n)],
-        task="t",
-        kind="glm-logistic",
-        rounds=3,
-        parameters={"features": 2},
-    ).to_toml()
+@pytest.mark.parametrize("noise", [None, DraftNoise(people=4000)], ids=["plain", "noised"])
+def test_the_numbers_of_a_new_agreement_are_safe_for_any_number_of_parties(
+    n: int, noise: DraftNoise | None
+) -> None:
+    text = draft("dp-logistic" if noise else "glm-logistic", noise, n=n).to_toml()
     assert tomllib.loads(text)["aggregation"]["min_cohort"] >= 2
+
+
+@pytest.mark.parametrize("kind", ["dp-logistic", "dp-glm", "dp-torch"])
+def test_the_noise_of_a_new_agreement_keeps_the_promise_and_is_no_more_than_that(kind: str) -> None:
+    noise = DraftNoise(people=4000, epsilon=1.5, delta=1e-5, clip_norm=0.5, sampling_rate=0.25)
+    agreement = load_agreement(draft(kind, noise, n=5, keys=True).to_toml())
+    validate(agreement)
+    cost = planned_cost(agreement)
+    assert cost is not None
+    assert cost.budget == 1.5
+    assert 1.49 < cost.promised.epsilon_pld <= 1.5
+    assert agreement.privacy.delta == 1e-5
+    told = agreement.tasks[0].privacy
+    assert told is not None
+    assert (told.clip_norm, told.sampling_rate, told.people) == (0.5, 0.25, 4000)
+
+
+def test_a_new_agreement_without_noise_accepts_that_in_writing() -> None:
+    agreement = load_agreement(draft("glm-logistic", None, keys=True).to_toml())
+    assert agreement.privacy.mechanism == "none"
+    assert agreement.privacy.accept_no_differential_privacy
+    assert any("differential privacy is off" in warning for warning in validate(agreement))
+
+
+def test_a_promise_may_leave_nothing_if_all_others_collude_and_says_so() -> None:
+    many = replace(draft("dp-logistic", DraftNoise(people=4000), n=100, keys=True), rounds=25)
+    agreement = load_agreement(many.to_toml())
+    assert any("epsilon is without bound" in warning for warning in validate(agreement))
+    cost = planned_cost(agreement)
+    assert cost is not None
+    assert cost.worst_case == math.inf
+    assert cost.promised.epsilon_pld <= 3.0
+
+
+def test_too_few_honest_parties_are_refused_with_the_number_that_would_do() -> None:
+    lead = replace(draft("dp-logistic", DraftNoise(people=4000)), colluders=2, max_dropouts=2)
+    with pytest.raises(AgreementError, match="set it to at most 1"):
+        lead.to_toml()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"epsilon": 0.0}, {"epsilon": 2000.0}, {"delta": 0.0}, {"delta": 1.0}, {"sampling_rate": 0.0}],
+    ids=str,
+)
+def test_a_promise_that_nothing_keeps_is_no_draft(changes: dict[str, float]) -> None:
+    with pytest.raises(PrivacyParameterError, match=next(iter(changes))):
+        draft("dp-logistic", DraftNoise(people=4000, **changes)).to_toml()
+
+
+@pytest.mark.parametrize("kind", sorted(PARAMETERS))
+def test_every_parameter_of_every_built_in_kind_is_spelled_out_or_named(kind: str) -> None:
+    noise = DraftNoise(people=4000) if kind.startswith("dp-") else None
+    text = draft(kind, noise).to_toml()
+    [task] = tomllib.loads(text)["tasks"]
+    build_task(kind, task["parameters"])
+    for name in PARAMETERS[kind].model_fields:
+        assert name in task["parameters"] or f"# {name} = …" in text.splitlines()
 
 
 def test_defaults_are_spelled_out_and_what_was_given_wins() -> None:

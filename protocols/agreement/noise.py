@@ -260,10 +260,10 @@ def composed_epsilon(
         agreement: with noise.
         rounds: by task name; aborted ones count.
         sharers: parties whose noise is counted on, all honest ones unless given; with 1, all
-            others collude and tell theirs, which may leave no bound at all: ``inf``.
+            others collude and tell theirs, which may leave no bound at all at this delta: ``inf``.
     """
     try:
         releases = composed_releases(agreement, rounds, sharers=sharers)
+        return spent_epsilon(releases, agreement.privacy.delta)
     except PrivacyParameterError:
         return math.inf
-    return spent_epsilon(releases, agreement.privacy.delta)
