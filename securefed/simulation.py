@@ -28,6 +28,7 @@ from securefed.data.table import Data
 from securefed.learning.evaluation import Score, score
 from securefed.learning.registry import build_task
 from securefed.learning.state import State
+from securefed.privacy_spent import PrivacySpent, privacy_spent
 from securefed.runtime import LearningStrategy, LearningTrainer
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class SimulationResult:
     models: dict[str, State] = field(repr=False)
     records: tuple[RoundRecord, ...]
     bytes_up: dict[str, int]
+
+    @property
+    def privacy(self) -> PrivacySpent | None:
+        """What the run cost every person; ``None`` without noise."""
+        return privacy_spent(self.agreement, self.records)
 
     def score(self, task: str, test: Data) -> Score:
         """Score a task's model on held-out rows.

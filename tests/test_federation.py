@@ -51,6 +51,7 @@ def test_a_simulated_federation_computes_the_pooled_model_with_real_masks():
     difference = coefficients(result.models["risk"]) - coefficients(pooled.state)
     assert np.abs(difference).max() < 1e-6
     assert result.score("risk", data["party-0"]).auc > 0.5
+    assert result.privacy is None
 
 
 def test_missing_keys_data_and_tasks_are_named():

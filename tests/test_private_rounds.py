@@ -259,6 +259,9 @@ def test_a_private_model_is_learnt_that_beats_chance():
         np.concatenate([one.labels for one in data.values()]),
     )
     assert result.score("risk", everything).auc > 0.6
+    assert result.privacy is not None
+    assert 7.9 < result.privacy.epsilon <= 8.0
+    assert result.privacy.noise_alarms == 0
 
 
 def adaptive_federation(start: float, **privacy: object) -> tuple[Federation, Agreement]:
