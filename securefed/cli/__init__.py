@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import threading
 from typing import Annotated, NoReturn, cast
 
 import typer
 
+from parties.party.training import THREAD_NAME
 from protocols.errors import SecureFedError
 from protocols.version import PROTOCOL_VERSION, __version__
 from securefed.cli import agreement, demo, init, keygen, nodes, privacy, sign
@@ -65,11 +68,21 @@ def main() -> NoReturn:
             print_json(error_to_plain(error))
         else:
             print_error(str(error))
-        sys.exit(exit_code(error))
+        _leave(exit_code(error))
     except _UsageError as error:
         print_json({"error": "UsageError", "message": str(error), "exit_code": int(ExitCode.USAGE)})
-        sys.exit(ExitCode.USAGE)
+        _leave(ExitCode.USAGE)
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         typer.echo("interrupted", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else ExitCode.OK)
+        _leave(ExitCode.INTERRUPTED)
+    _leave(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, also one whose training code never returned from native code."""
+    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+        # Taking the interpreter down under that thread would abort the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
