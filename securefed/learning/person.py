@@ -97,8 +97,8 @@ class PersonTask(Protocol):
         Args:
             state: the last one.
             total: noisy sum of clipped vectors, model units.
-            expected_people: sum of q_i N_i over the parties, a public constant. How many people
-                were in the sum is nobody's to know.
+            expected_people: the agreement's ``sampling_rate * people``, a public constant. How
+                many people were in the sum is nobody's to know.
             clip_norm: largest norm of a person's vector in the sum, model units.
             noise_std: standard deviation of the noise of each value of ``total``, model units.
             round_in_task: number of the round.
