@@ -19,6 +19,7 @@ from securefed.learning.person import require_plain
 from securefed.learning.reference import fit, fit_pooled
 from securefed.learning.registry import build_task
 from securefed.learning.state import State, state_from_bytes
+from securefed.learning.torch_parameters import limit_threads
 
 MAX_DIFFERENCE: Final = 1e-6
 
@@ -150,6 +151,8 @@ def conclude(stages: tuple[StageResult, ...], split: Split, seconds: float) -> D
 
 def _baselines(task: DemoTask, split: Split) -> tuple[Score, Score]:
     learner = require_plain(build_task(task.kind, task.parameters, name=task.name))
+    # On models this small a second thread costs more than it brings.
+    limit_threads(1)
     own = [
         score("own rows only", learner, fit(learner, [part], rounds=task.rounds).state, split.test)
         for part in split.parts
