@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +14,7 @@ from protocols.masking.context import RoundContext
 COMPLETE_UP_TO_HERE: Final = 100
 """Parties up to which all of them mask with each other, as in Bonawitz et al. 2017."""
 
-COLLUDERS: Final = 0.1
+COLLUDERS: Final = 0.05
 MAX_DROPOUTS: Final = 0.3
 MODULUS_BITS: Final = 32
 MODEL: Final = bytes(32)
@@ -28,26 +29,22 @@ class Federation:
     coordinator: Identity = field(repr=False)
     parties: tuple[Identity, ...] = field(repr=False)
 
-    @property
-    def colluders(self) -> int:
-        """Parties that may work with the coordinator."""
-        return self.context.max_colluders
 
-
-def federation(parties: int, count: int) -> Federation:
-    """Make a federation that tolerates 30 % dropouts and 10 % colluders.
+def federation(parties: int, count: int, colluders: float = COLLUDERS) -> Federation:
+    """Make a federation that tolerates 30 % dropouts.
 
     Args:
         parties: n.
         count: values in the summed vector (d), ``uint32``.
+        colluders: share of the parties that may work with the coordinator.
     """
     coordinator = Identity("coordinator", secrets.token_bytes(32))
     people = tuple(Identity(f"party-{n}", secrets.token_bytes(32)) for n in range(parties))
-    colluders, dropouts = int(COLLUDERS * parties), int(MAX_DROPOUTS * parties)
+    corrupt, dropouts = math.ceil(colluders * parties), int(MAX_DROPOUTS * parties)
     if parties <= max(COMPLETE_UP_TO, COMPLETE_UP_TO_HERE):
-        degree, threshold = None, min((parties - 1 + colluders) // 2 + 1, parties - 1 - dropouts)
+        degree, threshold = None, min((parties - 1 + corrupt) // 2 + 1, parties - 1 - dropouts)
     else:
-        plan = plan_graph(parties, colluders=colluders, max_dropouts=dropouts)
+        plan = plan_graph(parties, colluders=corrupt, max_dropouts=dropouts)
         degree, threshold = plan.degree, plan.threshold
     context = RoundContext(
         agreement=secrets.token_bytes(32),
@@ -55,8 +52,8 @@ def federation(parties: int, count: int) -> Federation:
         coordinator=coordinator.public,
         parties=tuple(one.public for one in people),
         threshold=threshold,
-        quorum=(parties + colluders) // 2 + 1,
-        min_cohort=2 + colluders,
+        quorum=(parties + corrupt) // 2 + 1,
+        min_cohort=2 + corrupt,
         max_dropouts=dropouts,
         degree=degree,
         modulus_bits=MODULUS_BITS,
