@@ -30,13 +30,12 @@ from typing import Any
 import numpy as np
 from masking_rounds.crowd import CORES, Crowd
 from masking_rounds.expansion import every_core, one_thread
-from masking_rounds.federation import COLLUDERS, federation
+from masking_rounds.federation import COLLUDERS, Federation, federation
 from masking_rounds.flower import beside_flower
 from masking_rounds.replay import STEPS, Server, plain_sum
-from masking_rounds.report import Spread, machine
+from masking_rounds.report import Spread, machine, wait_for_quiet
 
 from parties.parallel import add_masks_parallel
-from protocols.masking.context import RoundContext
 from protocols.prg import Words
 
 DROPOUTS = (0.0, 0.1, 0.3)
@@ -61,7 +60,9 @@ def add(target: Words, masks: Iterable[tuple[bytes, bool]]) -> None:
     add_masks_parallel(target, masks, CORES)
 
 
-def rounds(parties: int, count: int, repeats: int, each: int, *, colluders: float) -> list[Results]:
+def rounds(
+    parties: int, count: int, repeats: int, each: int, *, colluders: float, patience: float
+) -> list[Results]:
     """Measure rounds of one federation, for each share of dropouts.
 
     Args:
@@ -70,6 +71,7 @@ def rounds(parties: int, count: int, repeats: int, each: int, *, colluders: floa
         repeats: rounds of the coordinator behind each figure.
         each: parties that are measured for each share of dropouts.
         colluders: share of the parties that may work with the coordinator.
+        patience: seconds to wait, before each repeat, for other processes to leave the cores alone.
     """
     made = federation(parties, count, colluders)
     measured = [range(index * each, (index + 1) * each) for index in range(len(DROPOUTS))]
@@ -78,8 +80,9 @@ def rounds(parties: int, count: int, repeats: int, each: int, *, colluders: floa
         for share, watched in zip(DROPOUTS, measured, strict=True):
             alive = frozenset(range(parties - int(share * parties)))
             expected = plain_sum(crowd, alive)
-            runs, cpu = [], []
+            runs, cpu, quiet = [], [], []
             for _ in range(repeats):
+                quiet.append(wait_for_quiet(patience))
                 server = Server(crowd, add)
                 result = server.run(alive, watched)
                 if not np.array_equal(result.total, expected) or len(result.survivors) != len(
@@ -88,7 +91,7 @@ def rounds(parties: int, count: int, repeats: int, each: int, *, colluders: floa
                     raise SystemExit("the round's sum is not the plain sum")
                 runs.append(dict(server.seconds))
                 cpu.append(server.cpu_seconds)
-            results.append(_result(made.context, share, runs, cpu))
+            results.append(_result(made, share, runs, cpu) | {"quiet": quiet})
             show_round(results[-1])
         party = _party(crowd)
     print(
@@ -110,14 +113,15 @@ def _party(crowd: Crowd) -> Results:
 
 
 def _result(
-    context: RoundContext, share: float, runs: list[dict[str, float]], cpu: list[float]
+    made: Federation, share: float, runs: list[dict[str, float]], cpu: list[float]
 ) -> Results:
+    context = made.context
     total = Spread.of([sum(run.values()) for run in runs])
     return {
         "parties": len(context.parties),
         "values": context.count,
         "dropouts": share,
-        "colluders": context.max_colluders,
+        "colluders": made.colluders,
         "neighbours": context.degree,
         "threshold": context.threshold,
         "server_seconds": total.json(),
@@ -133,7 +137,7 @@ def show_round(result: Results) -> None:
         f"{result['parties']} parties ({result['colluders']} colluders, {graph} neighbours, "
         f"threshold {result['threshold']}), "
         f"{result['values']} values, {result['dropouts']:.0%} dropouts, "
-        f"load {os.getloadavg()[0]:.1f}"
+        f"load {os.getloadavg()[0]:.1f}, cores free before {sum(result['quiet'])} repeats"
     )
     print(f"  coordinator: {Spread(**result['server_seconds']).show()}")
     print(f"  of all cores:{Spread(**result['server_cpu_seconds']).show()}")
@@ -191,6 +195,9 @@ def main() -> None:
     parser.add_argument("--parties", type=int, help="only rounds of that many parties")
     parser.add_argument("--values", type=int, help="only rounds of that many values")
     parser.add_argument("--colluders", type=float, default=COLLUDERS, help="share of the parties")
+    parser.add_argument(
+        "--patience", type=float, default=0.0, help="seconds to wait before a repeat for free cores"
+    )
     options = parser.parse_args()
     begin = perf_counter()
     results: Results = {"machine": machine()}
@@ -205,7 +212,7 @@ def main() -> None:
             result
             for size in plan
             if options.parties in (None, size[0]) and options.values in (None, size[1])
-            for result in rounds(*size, colluders=options.colluders)
+            for result in rounds(*size, colluders=options.colluders, patience=options.patience)
         ]
         compare_with_publication(results["rounds"])
     print(f"{perf_counter() - begin:.0f} s in all")

@@ -23,11 +23,12 @@ MODEL: Final = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """Identities and the context of one round."""
+    """Identities and the context of one round, in which so many parties may be corrupt."""
 
     context: RoundContext
     coordinator: Identity = field(repr=False)
     parties: tuple[Identity, ...] = field(repr=False)
+    colluders: int
 
 
 def federation(parties: int, count: int, colluders: float = COLLUDERS) -> Federation:
@@ -60,4 +61,4 @@ def federation(parties: int, count: int, colluders: float = COLLUDERS) -> Federa
         count=count,
         max_message_bytes=1 << 26,
     )
-    return Federation(context, coordinator, people)
+    return Federation(context, coordinator, people, corrupt)

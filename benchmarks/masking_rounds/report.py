@@ -9,11 +9,16 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from time import monotonic, sleep
+from typing import Any, Final, Self
 
 import cryptography
 import numpy as np
 from cryptography.hazmat.backends.openssl import backend
+
+STATISTICS: Final = Path("/proc/stat")
+QUIET_SECONDS: Final = 1.0
+QUIET_SHARE: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,31 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def wait_for_quiet(seconds: float) -> bool:
+    """Wait until the other processes leave the cores alone, at most ``seconds``; Linux only.
+
+    Returns:
+        Whether the machine was quiet in the end.
+    """
+    deadline = monotonic() + seconds
+    while seconds and STATISTICS.exists():
+        before = _ticks()
+        sleep(QUIET_SECONDS)
+        idle, total = (new - old for new, old in zip(_ticks(), before, strict=True))
+        if idle >= QUIET_SHARE * total:
+            return True
+        if monotonic() > deadline:
+            break
+    return False
+
+
+def _ticks() -> tuple[int, int]:
+    """Idle and all clock ticks of all cores since the start of the system."""
+    fields = STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    ticks = [int(field) for field in fields]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def machine() -> dict[str, Any]:
