@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import json
+import os
 import resource
 import signal
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from support.nodes import toy_data
-from support.processes import CANARY, HUB, Running, Site
+from support.processes import CANARY, HUB, Marked, Running, Site
 
 from parties.transport.client import Client
 from parties.transport.events import Connected, Refused
@@ -191,3 +193,45 @@ def test_a_coordinator_whose_parties_never_come_stops_after_its_patience(site):
             assert run.nodes.next_line(0.05) is None  # it has nobody to tell of
         run.send("party-0", signal.SIGINT)
         assert run.code("party-0") == ExitCode.INTERRUPTED
+
+
+def test_the_demonstration_shows_what_it_promises_and_leaves_nothing_behind(tmp_path):
+    with Marked("demo", tmp_path, "demo", "--json") as demo:
+        code, out, errors = demo.end()
+        assert code == 0, errors
+        assert demo.alive() == []
+    shown = json.loads(out)
+    assert shown["parties"] == 5
+    assert shown["rounds"] >= 20
+    assert shown["dropouts_survived"] >= 1
+    assert 0.5 < shown["auc_local_mean"] < shown["auc_federated"] <= 1
+    assert shown["auc_pooled"] > 0.97
+    assert shown["glm_max_abs_diff_vs_pooled"] < 1e-6
+    assert shown["bytes_up_per_party"] == max(shown["bytes_up"].values()) > 10_000
+    assert 0 < shown["seconds"] < 120
+    assert list(tmp_path.glob("securefed*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demonstration_that_is_stopped_leaves_nothing_behind(tmp_path, number):
+    with Marked(f"stop-{number}", tmp_path, "demo") as demo:
+        demo.until("in the sum")
+        assert len(demo.alive()) == 7
+        demo.process.send_signal(number)
+        code, _, errors = demo.end()
+        assert code == ExitCode.INTERRUPTED, errors
+        assert demo.alive() == []
+    assert list(tmp_path.glob("securefed*")) == []
+
+
+@pytest.mark.parametrize("victim", ["coordinator", "north"])
+def test_a_demonstration_whose_child_fails_says_so_and_leaves_nothing_behind(tmp_path, victim):
+    with Marked(f"fail-{victim}", tmp_path, "demo") as demo:
+        demo.until("in the sum")
+        [child] = demo.alive(f"state/{victim}")
+        os.kill(child, signal.SIGKILL)
+        code, _, errors = demo.end()
+        assert code == ExitCode.NO_RESULT
+        assert f"{victim} ended with exit code -9" in errors
+        assert demo.alive() == []
+    assert list(tmp_path.glob("securefed*")) == []

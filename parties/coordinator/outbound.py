@@ -60,10 +60,18 @@ class Outbound:
         line = self._lines.get(name)
         return 0.0 if line is None or line.since is None else time.monotonic() - line.since
 
-    async def drain(self, seconds: float) -> None:
-        """Wait until everything is with the transport, for so long at most."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+    async def drain(self, seconds: float, *, stuck_seconds: float) -> None:
+        """Wait until everything is with the transport.
+
+        Args:
+            seconds: longest wait.
+            stuck_seconds: who has taken nothing for so long is not waited for.
+        """
+        names = [name for name in self._lines if self.stuck_seconds(name) < stuck_seconds]
+        senders = [self._lines[name].sender for name in names]
+        waited = [sender for sender in senders if sender is not None]
+        if waited:
+            await asyncio.wait(waited, timeout=seconds)
 
     async def close(self) -> None:
         """Stop sending."""

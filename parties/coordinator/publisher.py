@@ -13,7 +13,7 @@ import msgspec
 from parties.coordinator.membership import Membership
 from parties.coordinator.outbound import Outbound
 from parties.coordinator.progress import RoundRecord
-from parties.coordinator.round import RoundPlan, RoundSum
+from parties.coordinator.round import LONGEST_STUCK_SECONDS, RoundPlan, RoundSum
 from parties.coordinator.runbook import Runbook
 from parties.coordinator.strategy import Published
 from protocols.agreement import SignedAgreement
@@ -126,7 +126,7 @@ class Publisher:
         """End the run."""
         self._say(self._body(NO_ROUND, RunEnded(outcome, shorten(reason))))
         self._tell("run-ended", outcome=outcome, reason=reason)
-        await self._outbound.drain(_DRAIN_SECONDS)
+        await self._outbound.drain(_DRAIN_SECONDS, stuck_seconds=LONGEST_STUCK_SECONDS)
 
     async def greetings(self) -> list[bytes]:
         """Return what a party that comes with a new session may have missed."""

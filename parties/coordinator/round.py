@@ -37,7 +37,7 @@ _FORGIVEN: Final = (ReplayError, DuplicateError)
 """Late or repeated words, as of an honest party that was cut off."""
 _MOST_FORGIVEN: Final = 8
 """Such messages of one party in one round before it is left out of the round."""
-_LONGEST_STUCK_SECONDS: Final = 2.0
+LONGEST_STUCK_SECONDS: Final = 2.0
 """A party that has not taken its last message for so long is not invited to the next round."""
 
 NoteConnection = Callable[[Connected | Disconnected | Refused], Awaitable[None]]
@@ -140,9 +140,7 @@ class RoundRunner:
         body = await asyncio.to_thread(self._prepare_open)
         connected = self._membership.begin_round()
         invited = {
-            name
-            for name in connected
-            if self._outbound.stuck_seconds(name) < _LONGEST_STUCK_SECONDS
+            name for name in connected if self._outbound.stuck_seconds(name) < LONGEST_STUCK_SECONDS
         }
         self._tell(
             "round-opened",

@@ -62,6 +62,7 @@ def _run(home: Path, stages: tuple[Stage, ...], seed: int, *, quiet: bool, as_js
     if as_json:
         print_json(result.to_plain())
         return
+    screen.print()
     screen.print(_table(result))
     _print_facts(screen, result)
 

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -57,8 +58,8 @@ class Nodes:
 
     def start(self, name: str, arguments: list[str]) -> None:
         """Start ``securefed ARGUMENTS`` as the node called ``name``."""
-        with (self._logs / f"{name}.log").open("wb") as log:
-            child = subprocess.Popen(  # noqa: S603 - our own program, arguments as a list
+        with (self._logs / f"{name}.log").open("wb") as log, _interrupts_held_back():
+            child = self._children[name] = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "securefed", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -68,7 +69,6 @@ class Nodes:
                 # A Ctrl-C is for the demonstration, which ends its children itself.
                 start_new_session=True,
             )
-        self._children[name] = child
         reader = threading.Thread(target=self._read, args=(name, child), daemon=True)
         self._readers.append(reader)
         reader.start()
@@ -101,18 +101,44 @@ class Nodes:
             raise TransportError(f"the log of {name} cannot be read: {error.strerror}") from error
 
     def end(self) -> None:
-        """Ask every child to end, insist after ten seconds, and reap it."""
+        """Ask every child to end, insist after ten seconds or a second Ctrl-C, and reap it."""
+        try:
+            for child in self._children.values():
+                child.terminate()
+            end = time.monotonic() + _END_SECONDS
+            for child in self._children.values():
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(max(0.0, end - time.monotonic()))
+        finally:
+            with _interrupts_held_back():
+                self._reap()
+
+    def _reap(self) -> None:
         for child in self._children.values():
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-        for child in self._children.values():
-            try:
-                child.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            child.kill()
+            child.wait()
         for reader in self._readers:
             reader.join(_END_SECONDS)
         for child in self._children.values():
             if child.stdout is not None:
                 child.stdout.close()
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait: a child that was begun must be on the list of those to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if held:
+        signal.raise_signal(held[0])

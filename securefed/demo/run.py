@@ -8,9 +8,10 @@ from pathlib import Path
 
 from securefed.data.demo import breast_cancer_companies
 from securefed.data.partition import Split
-from securefed.demo.processes import Nodes
+from securefed.demo.processes import Line, Nodes
 from securefed.demo.result import DemoResult, StageResult, conclude, read_models
 from securefed.demo.stages import COMPANIES, Stage
+from securefed.demo.view import STAGE_BEGINS
 from securefed.demo.watch import Show, Watch
 from securefed.demo.workspace import COORDINATOR, prepare
 
@@ -58,6 +59,7 @@ def _run_stage(
     workspace = prepare(home, data, stage)
     with Nodes(home / "logs", {"SECUREFED_PASSPHRASE": workspace.passphrase}) as nodes:
         say("  starting six processes: the coordinator and five companies")
+        show(Line(COORDINATOR, {"event": STAGE_BEGINS}))
         nodes.start(COORDINATOR, ["coordinator", "run", *workspace.node_options(COORDINATOR)])
         for name in COMPANIES:
             own = ["--name", name, "--data", str(workspace.data_file(name))]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from securefed.demo.processes import Line
+
+STAGE_BEGINS: Final = "stage-begins"
+"""Event that the demonstration itself shows before it starts a stage's processes."""
 
 _STEPS = {
     "connected": "connected",
@@ -93,7 +97,7 @@ class View:
 
     def _show_coordinator(self, name: str, event: Mapping[str, Any]) -> None:
         task = str(event.get("task", ""))
-        if name == "listening":
+        if name == STAGE_BEGINS:
             self._begin_stage()
         elif name == "round-opened" and task in self._tasks:
             self._bars.start_task(self._tasks[task])
@@ -108,10 +112,10 @@ class View:
                 lost = f", lost {', '.join(event['lost'])}" if event["lost"] else ""
                 self.say(f"  {task} {done}: {len(event['survivors'])} in the sum{lost}, {fact}")
         elif name == "round-aborted":
-            self.say(f"[yellow]  {task}: a round was aborted: {event['reason']}")
+            self.say(f"[yellow]  {task}: a round was aborted: {escape(str(event['reason']))}")
 
     def _begin_stage(self) -> None:
-        """A new coordinator: new processes under the old names."""
+        """New processes under the old names."""
         self._killed.clear()
         self._state = dict.fromkeys(self._state, "starting")
 

@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -183,24 +185,60 @@ class Running:
         )
 
 
-def children_of(pid: int) -> set[int]:
-    """Every descendant that is alive, or dead and not reaped."""
-    found: set[int] = set()
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    waiting = [pid]
-    while waiting:
-        for child in parents.get(waiting.pop(), []):
-            found.add(child)
-            waiting.append(child)
-    return found
+MARK = "SECUREFED_TEST_MARK"
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "securefed", *arguments]
+class Marked:
+    """A command whose every descendant can be found, whatever session or parent it has."""
+
+    def __init__(self, mark: str, temporary: Path, *arguments: str) -> None:
+        self._needle = f"{MARK}={mark}".encode()
+        environment = {**os.environ, MARK: mark, "TMPDIR": str(temporary), "NO_COLOR": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "securefed", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for pid in self.alive():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.communicate()
+
+    def alive(self, part: str = "") -> list[int]:
+        """Processes that are left, of those whose command line holds ``part``."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    marked = self._needle in (entry / "environ").read_bytes().split(b"\0")
+                    if marked and part.encode() in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
+        return found
+
+    def until(self, text: str) -> None:
+        """Read what it prints up to a line with this text."""
+        shown = []
+        for line in self.process.stdout:
+            shown.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"never printed {text!r}: {''.join(shown)}")
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for its end; return exit code, the rest of stdout, and stderr."""
+        out, errors = self.process.communicate(timeout=150)
+        return self.process.returncode, out, errors
