@@ -12,7 +12,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "private-tasks.md"
 def test_the_page_on_private_tasks_runs_as_it_stands(capsys, monkeypatch):
     monkeypatch.setattr(registry, "_KINDS", dict(registry._KINDS))
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102 - the documentation is the test
