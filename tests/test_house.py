@@ -240,7 +240,6 @@ def test_every_host_that_a_file_names_is_a_known_one():
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path):
-    pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [*command, "--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(ROOT)],
