@@ -62,7 +62,8 @@ def _run(home: Path, stages: tuple[Stage, ...], seed: int, *, quiet: bool, as_js
     if as_json:
         print_json(result.to_plain())
         return
-    screen.print()
+    if not quiet:
+        screen.print()
     screen.print(_table(result))
     _print_facts(screen, result)
 
