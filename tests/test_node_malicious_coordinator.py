@@ -11,6 +11,7 @@ import pytest
 from support.lies import Hub, sha
 from support.nodes import GLM
 
+from parties.embedded import MemoryJournal
 from parties.reporting import MOST_PER_WINDOW
 from protocols.errors import JournalError, ShareError, TransportError
 from protocols.identity import NO_ROUND, Identity
@@ -232,6 +233,33 @@ def test_a_round_number_stays_used_up_across_a_restart():
             await hub.federation.until(PARTY, "ignored")
             await hub.refused(PARTY)
             assert hub.steps(PARTY) == ["advertise", "withdraw"]
+
+    run(scenario())
+
+
+def test_a_backup_forgets_rounds_but_no_word_of_them_can_be_used_again():
+    """A restored state is not noticed by the party itself; the round's secrets were never in it."""
+
+    async def scenario():
+        async with Hub() as hub:
+            hub.open(1)
+            role = hub.role(1)
+            old = await hub.hear("advertise")
+            for packet in old.values():
+                role.receive_advertise(packet.envelope)
+            roster = role.close_advertise()
+            hub.nodes[PARTY].cancel()
+            await asyncio.gather(hub.nodes[PARTY], return_exceptions=True)
+            hub.federation.journals[PARTY] = MemoryJournal()
+            hub.nodes[PARTY] = asyncio.create_task(hub.federation.party(PARTY).run())
+            await hub.federation.until(PARTY, "connected", 2)
+            hub.open(1, to=ONE)
+            new = await hub.hear("advertise", ONE)
+            assert new[PARTY].envelope.payload != old[PARTY].envelope.payload
+            hub.deliver(roster, ONE)
+            assert "other keys for us" in (await hub.refused(PARTY))[0]
+            await hub.hear("withdraw", ONE)
+            assert hub.steps(PARTY) == ["advertise", "advertise", "withdraw"]
 
     run(scenario())
 

@@ -1,4 +1,11 @@
-"""What a party remembers of a run across restarts: its progress, and which tasks have a model."""
+"""What a party remembers of a run across restarts: its progress, and which tasks have a model.
+
+A state restored from an older backup forgets the rounds since then, and nothing here can tell. An
+honest coordinator never repeats a number, so the run goes on. A lying one may open such a round
+again; the party then answers with fresh keys and masks. It cannot be led to sign or open anything
+of the round that it forgot, for the secrets of a round are never at rest: the old roster holds
+other keys than its new ones. What it does forget is what those rounds were charged.
+"""
 
 from __future__ import annotations
 
