@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -112,6 +113,7 @@ class NodeFederation:
         self.net = MemoryNetwork("coordinator", hook)
         self.events: list[tuple[str, object]] = []
         self._told = asyncio.Event()
+        self._lives: Counter[str] = Counter()
         self.journals = {name: MemoryJournal() for name in identities}
         self.models: dict[str, dict[str, bytes]] = {name: {} for name in data}
         self.options = {"patience_seconds": 5.0, "grace_seconds": 0.2, **coordinator_options}
@@ -135,13 +137,15 @@ class NodeFederation:
         )
 
     def party(self, name: str) -> PartyNode:
+        self._lives[name] += 1
         return PartyNode(
             self.signed,
             self.identities[name],
             self.net.spoke(name),
             self.journals[name],
             self.trainers[name],
-            random=seeded_random(zlib.crc32(name.encode())),
+            # A node that is started again draws other keys, as a real one does.
+            random=seeded_random(zlib.crc32(name.encode()) + self._lives[name]),
             report=lambda event: self._note(name, event),
             patience_seconds=30.0,
         )
