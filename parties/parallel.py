@@ -16,16 +16,17 @@ from typing import Final, Self
 import numpy as np
 
 from protocols.errors import MisuseError
-from protocols.prg import CHUNK_BYTES, Ranges, Words, add_masks
+from protocols.prg import CHUNK_BYTES, MASKS_AT_ONCE, Ranges, Words, add_masks
 
-MIN_RANGE: Final = CHUNK_BYTES // 4
-"""Words below which another range costs more than it saves."""
+MIN_RANGE: Final = CHUNK_BYTES // 8
+"""Words below which another range costs more than it saves: each opens every keystream anew."""
 
-RANGES_PER_WORKER: Final = 4
+RANGES_PER_WORKER: Final = 2
 """More ranges than threads, so that a thread whose core is taken away does not hold up the rest."""
 
-MASKS_PER_TURN: Final = 16
-"""Masks that a thread takes at a time: enough to bring the target to the cache once for many."""
+MASKS_PER_TURN: Final = MASKS_AT_ONCE
+"""Masks that a thread takes at a time. Seeds are derived under the interpreter lock, for which the
+other threads wait: better seldom and long than for every mask."""
 
 MAX_COPIED_BYTES: Final = 64 << 20
 """Longest vector of which each thread may have its own."""
@@ -58,6 +59,8 @@ class ThreadedRanges:
         """
         most = max(1, count // MIN_RANGE)
         ranges = 1 if self.workers == 1 else min(self.workers * RANGES_PER_WORKER, most)
+        if ranges > self.workers:
+            ranges -= ranges % self.workers
         edges = [count * index // ranges for index in range(ranges + 1)]
         if ranges == 1:
             if count:

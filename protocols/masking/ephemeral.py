@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +28,12 @@ def is_sound(public: bytes) -> bool:
     """
     u = int.from_bytes(public, "little")
     return len(public) == PRIVATE_BYTES and u < _PRIME and u not in _LOW_ORDER
+
+
+@lru_cache(maxsize=1024)
+def _parsed(public: bytes) -> X25519PublicKey:
+    # A coordinator meets each survivor's key once for every dropout.
+    return X25519PublicKey.from_public_bytes(public)
 
 
 class EphemeralKey:
@@ -58,7 +65,7 @@ class EphemeralKey:
         secret = self._agreed.get(public)
         if secret is None:
             try:
-                secret = self._key.exchange(X25519PublicKey.from_public_bytes(public))
+                secret = self._key.exchange(_parsed(public))
             except ValueError as error:
                 raise RosterError(peer, "advertise", "its X25519 key is unsound") from error
             # Two parties deal to each other: both directions come from one exchange.
