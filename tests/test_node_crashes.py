@@ -22,7 +22,7 @@ from protocols.errors import JournalError, NoResultError
 from protocols.identity import Identity
 from protocols.wire import Packet
 
-ROUNDS = 3
+ROUNDS = 2
 VICTIM = "party-0"
 HUB = "coordinator"
 
@@ -150,9 +150,9 @@ class Wire:
 class Crashes(NodeFederation):
     """A federation in which nodes are killed after some of their acts, each once."""
 
-    def __init__(self, n: int, max_dropouts: int) -> None:
+    def __init__(self, n: int, max_dropouts: int, rounds: int = ROUNDS) -> None:
         signed, identities = make_agreement(
-            [{**GLM, "rounds": ROUNDS}],
+            [{**GLM, "rounds": rounds}],
             n,
             max_dropouts=max_dropouts,
             threshold=1,
@@ -226,7 +226,7 @@ class Crashes(NodeFederation):
         rounds = [record.round for record in report.records]
         assert rounds == list(range(1, len(rounds) + 1))
         assert any(record.outcome == "completed" for record in report.records)
-        assert len(rounds) <= ROUNDS
+        assert len(rounds) <= self.signed.agreement.max_rounds
 
 
 def acts_of(name: str, n: int, max_dropouts: int) -> int:
@@ -240,9 +240,11 @@ def acts_of(name: str, n: int, max_dropouts: int) -> int:
     return asyncio.run(count())
 
 
-def survive(n: int, max_dropouts: int, kills: dict[str, int]) -> tuple[Crashes, RunReport]:
+def survive(
+    n: int, max_dropouts: int, kills: dict[str, int], rounds: int = ROUNDS
+) -> tuple[Crashes, RunReport]:
     async def scenario():
-        made = Crashes(n, max_dropouts)
+        made = Crashes(n, max_dropouts, rounds)
         report = await made.survive(kills)
         made.check(report)
         return made, report
@@ -274,9 +276,10 @@ def test_a_party_may_die_after_any_act_and_rejoins_at_the_next_round(n, max_drop
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 200), st.integers(1, 45), st.integers(1, 45))
+@given(st.integers(1, 130), st.integers(1, 38), st.integers(1, 38))
 def test_a_coordinator_and_two_parties_may_die_in_one_run(hub, first, second):
-    survive(5, 1, {HUB: hub, "party-0": first, "party-3": second})
+    # Each death may cost a round; with one more than deaths, one has a sum.
+    survive(5, 1, {HUB: hub, "party-0": first, "party-3": second}, rounds=4)
 
 
 def test_a_coordinator_restored_from_an_old_backup_is_refused_by_all_and_says_so():

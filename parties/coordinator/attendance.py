@@ -83,6 +83,7 @@ class Attendance:
             waited = now - start
             # What has happened already is looked at first; but no flood of events may keep us here.
             if event is not None and waited < _LONGEST_DRAIN_SECONDS:
+                pause = _DRAIN_SECONDS
                 continue
             have = len(self._membership.connected)
             hoped = everybody or self._membership.next_expiry(self._names, now) is not None
