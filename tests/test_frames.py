@@ -20,6 +20,7 @@ from parties.transport.frames import (
     Chunk,
     Code,
     Frame,
+    Goodbye,
     Hello,
     decode,
     encode,
@@ -355,3 +356,10 @@ def test_a_spool_that_cannot_be_written_says_what_to_do(tmp_path):
     broken._file = file
     broken.append(memoryview(bytes(range(10))))
     assert broken.finish() == bytes(range(10))
+
+
+@pytest.mark.parametrize("reason", ["\x1b[2J", "a\nb", "tab\t", "é"])
+def test_a_goodbye_cannot_send_commands_to_an_operators_terminal(reason):
+    hostile = msgspec.msgpack.encode(Goodbye(Code.FAILED, reason))
+    with pytest.raises(WireError):
+        decode("hub", hostile)

@@ -89,7 +89,8 @@ class Goodbye(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """Last frame on a stream: why it ends, in a code for programs and a sentence for people."""
 
     code: Code
-    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH)]
+    # It ends in an operator's terminal: no control characters.
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH, pattern=r"^[ -~]*\Z")]
 
 
 Frame = Hello | Chunk | Ack | Goodbye
