@@ -18,6 +18,7 @@ from securefed.clip_state import pack_state, unpack_state
 from securefed.data.table import Data
 from securefed.learning.person import AnyTask, is_private, require_plain, require_private
 from securefed.learning.registry import build_task, check_task
+from securefed.learning.sampled import sampled_vectors
 from securefed.learning.state import State, require_like
 
 KeepModel = Callable[[str, bytes], None]
@@ -113,8 +114,8 @@ class LearningTrainer:
         """
         learner = require_private(self._tasks[task.name], name=task.name)
         state = read_state(learner, task, model)
-        rows = self._data[task.name].take(chosen)
-        yield from learner.per_person(state, rows, round_in_task, self._rng)
+        data = self._data[task.name]
+        yield from sampled_vectors(learner, state, data, chosen, round_in_task, self._rng)
 
     def finished(self, task: AgreedTask, model: bytes) -> None:
         """Keep a final model, once it has been read as a state of its task.

@@ -301,3 +301,14 @@ def test_a_ring_of_the_least_width_does_not_wrap():
     largest = 100 * 2**14 + 12 * math.isqrt(10**9)
     assert 2 ** (bits - 2) <= largest < 2 ** (bits - 1)
     assert least_modulus_bits(people=10**5, sensitivity=2**14, sum_variance=variance) == 32
+
+
+@pytest.mark.parametrize("clip_norm", [1e-200, 1e-170])
+def test_numbers_too_small_to_square_count_as_zero_and_never_pass_the_sensitivity(clip_norm):
+    clip = GridClip.of_grid_norm(clip_norm, 4)
+    vectors = np.array([[1e-165, -1e-165, 0.0, 0.0], [0.5 * clip_norm, 0.0, 0.0, 0.0]])
+    together = sum_of_people(vectors, clip, seeded(3))
+    alone = sum_of_people(vectors[1:], clip, seeded(3))
+    assert (together.unusable, alone.unusable) == (1, 0)
+    assert abs(together.values[0] - 2**13) <= 1
+    assert not together.values[1:].any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import pytest
 from support.masking import seeded_random
@@ -22,13 +23,18 @@ from protocols.errors import (
     JournalError,
     NoResultError,
     PolicyError,
+    PrivacyParameterError,
+    WireError,
 )
 from protocols.identity import Identity
 from protocols.privacy.mechanisms import DiscreteGaussian
 from protocols.privacy.noise_meter import METER_VALUES
+from securefed.clip_state import unpack_state
 from securefed.data.table import Data
 from securefed.federation import Federation
+from securefed.learning.state import state_to_bytes
 from securefed.privacy_goal import PrivacyGoal
+from securefed.runtime import LearningTrainer
 
 PARTIES = 5
 ROUNDS = 4
@@ -162,6 +168,43 @@ def test_what_was_charged_survives_a_restart_and_is_never_given_back():
         purse.charge(agreement.tasks[0])
     with pytest.raises(BudgetExceededError):
         Purse(agreement, "party-0", journal, ceiling).charge(agreement.tasks[0])
+
+
+def test_charges_beyond_the_plan_leave_no_room_for_the_rest_of_it():
+    lead, identities, _ = private_federation(epsilon=8.0, noise_multiplier=4.0)
+    told = {"clip_norm": 1.0, "people": 1000, "sampling_rate": 0.5, "noise_multiplier": 4.0}
+    lead.add_task("more", "dp-logistic", rounds=ROUNDS, privacy=told, features=3)
+    agreement = lead.agreement_for(identities)
+    ceiling = composed_epsilon(agreement, {"risk": ROUNDS, "more": ROUNDS}) + 1e-6
+    journal = MemoryJournal()
+    journal.put("spent", msgspec.msgpack.encode({"risk": ROUNDS + 2}))
+    purse = Purse(agreement, "party-0", journal, ceiling)
+    purse.charge(agreement.tasks[1])
+    purse.charge(agreement.tasks[1])
+    with pytest.raises(BudgetExceededError):
+        purse.charge(agreement.tasks[1])
+    assert purse.epsilon <= ceiling
+
+
+def test_a_ceiling_that_is_no_number_is_refused_and_not_ignored():
+    _, _, agreement = private_federation()
+    with pytest.raises(PrivacyParameterError):
+        Purse(agreement, "party-0", MemoryJournal(), float("nan"))
+
+
+@pytest.mark.parametrize("rows", [1, 60])
+def test_a_model_that_is_refused_does_not_tell_whether_anybody_was_sampled(rows):
+    _, _, agreement = private_federation(sampling_rate=1e-3)
+    task, data = agreement.tasks[0], toy_data(1)["party-0"]
+    few = data.take(np.arange(rows))
+    trainer = LearningTrainer(agreement, few, keep=lambda _name, _model: None)
+    refused = {**unpack_state(task, trainer.initial_model(task))[0], "scale": np.zeros(3)}
+    model = state_to_bytes(refused)
+    for seed in range(20):
+        with pytest.raises(WireError):
+            contribution_module.contribution(
+                agreement, task, trainer, model=model, round_in_task=1, random=seeded_random(seed)
+            )
 
 
 def test_a_charge_that_cannot_be_written_down_stops_the_round():

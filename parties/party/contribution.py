@@ -61,7 +61,8 @@ def _noised(
 
     def vectors(chosen: NDArray[np.int64]) -> Iterable[NDArray[np.floating[Any]]]:
         if whole:
-            return [_update(trainer, task, model, round_in_task)[np.newaxis]]
+            # Computed even when we were not sampled, so that no failure tells.
+            return [_update(trainer, task, model, round_in_task)[np.newaxis][: chosen.size]]
         return trainer.person_vectors(task, model, round_in_task, chosen)
 
     return private_words(

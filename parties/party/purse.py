@@ -40,13 +40,16 @@ class Purse:
             party: our name.
             journal: durable, for this agreement alone.
             ceiling: our own limit on epsilon, if it is lower than the agreed one.
+
+        Raises:
+            PrivacyParameterError: the ceiling is negative or no number.
         """
         self._agreement, self._journal = agreement, journal
         agreed = agreement.privacy.epsilon
         stored = journal.get(SPENT_KEY)
         self._counts = {} if stored is None else _SPENT.decode(stored)
         self._empty = Budget(
-            party, agreed if ceiling is None else min(agreed, ceiling), agreement.privacy.delta
+            party, agreed if ceiling is None else min(ceiling, agreed), agreement.privacy.delta
         )
         self._cleared: dict[str, int] = {}
 
@@ -88,9 +91,13 @@ class Purse:
         """
         planned = planned_cost(self._agreement)
         left = task.rounds - self._counts.get(task.name, 0)
-        if planned is not None and planned.promised.epsilon_pld <= self._empty.ceiling and left > 0:
+        # A crash between a charge and its round may charge a task for more rounds than planned.
+        within = left > 0 and all(
+            self._counts.get(each.name, 0) <= each.rounds for each in self._agreement.tasks
+        )
+        if within and planned is not None and planned.promised.epsilon_pld <= self._empty.ceiling:
             # Any part of a plan costs at most the plan.
-            self._cleared[task.name] = left
+            self._cleared = {task.name: left}
             return
         spent = Budget(self._empty.party, self._empty.ceiling, self._empty.delta, self._releases())
         fitting = spent.affordable(release, most=task.rounds)

@@ -49,7 +49,8 @@ class Trainer(Protocol):
             task: of the agreement.
             model: the global model.
             round_in_task: 1 for the task's first round.
-            chosen: numbers of the sampled people, at least one, rising.
+            chosen: numbers of the sampled people, rising. Of none the trainer makes no rows,
+                but refuses the models that it would refuse for others.
 
         Returns:
             Blocks of shape (some people, ``task.dimension``), together one row for each of

@@ -25,6 +25,7 @@ from protocols.privacy.lattice import MAX_SENSITIVITY
 _ROUNDING_LOG: Final = 40 * math.log(2)
 _BLOCK_VALUES: Final = 64 * 1024
 _COIN_BITS: Final = 32
+_ROUNDING_ERROR: Final = 1 + 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ class PeopleSum:
 
     Attributes:
         values: int64, shape (clip.length,), grid units.
-        unusable: people whose vector was not finite and counted as zero. Depends on their data:
-            for this party's eyes only.
+        unusable: people whose vector was not finite or too small to square, and counted as
+            zero. Depends on their data: for this party's eyes only.
     """
 
     values: NDArray[np.int64] = field(repr=False)
@@ -108,7 +109,8 @@ def sum_of_people(
 ) -> PeopleSum:
     """Clip, quantise, check and add up the vectors of a party's people.
 
-    A vector with a NaN or Inf counts as zero. To abort would tell that such a person is there.
+    A vector with a NaN or Inf, or too small to square, counts as zero. To abort would tell that
+    such a person is there.
 
     Args:
         vectors: one row a person, shape (people, clip.dimension), model units. No rows are fine.
@@ -154,7 +156,16 @@ def _clip(
     if not usable.all():
         scaled[~usable] = 0
     bounded = np.maximum(np.where(usable, norms, 0), clip.clip_norm)
-    scaled *= (clip.clip_norm * clip.scale / bounded)[:, np.newaxis]
+    grid_norm = clip.clip_norm * clip.scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled *= (grid_norm / bounded)[:, np.newaxis]
+        lengths = np.einsum("ij,ij->i", scaled, scaled)
+    # Squares of tiny numbers vanish, so that a norm seems short; what is too long on the grid would
+    # leave int64, where the check of the sensitivity could not see it.
+    long = ~(lengths <= (grid_norm * _ROUNDING_ERROR) ** 2)
+    if long.any():
+        scaled[long] = 0
+        norms[long] = math.inf
     return scaled, norms
 
 

@@ -20,7 +20,7 @@ from protocols.privacy.noised_words import noised_words
 from protocols.privacy.sampling import poisson_sample
 
 Vectors = Callable[[NDArray[np.int64]], Iterable[NDArray[np.floating[Any]]]]
-"""From the numbers of the sampled people, at least one, to blocks of their vectors, one row each,
+"""From the numbers of the sampled people, none too, to blocks of their vectors, one row each,
 together exactly as many rows as people."""
 
 
@@ -61,14 +61,15 @@ def private_words(
     chosen = poisson_sample(people, sampling_rate, random)
     total = np.zeros(clip.length, np.int64)
     rows = 0
-    if chosen.size:
-        for block in vectors(chosen):
-            rows += len(block)
-            # Checked before a block is used: a task that returns too many rows for its people
-            # would let somebody count twice.
-            if rows > chosen.size:
-                break
-            total += sum_of_people(block, clip, random).values
+    # Asked even for nobody: a model that the task refuses would else tell whether somebody was
+    # sampled, by who leaves the round.
+    for block in vectors(chosen):
+        rows += len(block)
+        # Checked before a block is used: a task that returns too many rows for its people
+        # would let somebody count twice.
+        if rows > chosen.size:
+            break
+        total += sum_of_people(block, clip, random).values
     if rows != chosen.size:
         # How many were sampled stays secret, so the text does not say it.
         raise InputError("the task did not return exactly one vector for each sampled person")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from protocols.privacy.private_sum import private_words
 from securefed.data.table import Data
 from securefed.learning.person import AnyTask, PersonPrivacy, PersonTask, require_private
 from securefed.learning.reference import Fit
+from securefed.learning.sampled import sampled_vectors
 from securefed.learning.state import State, require_like, state_from_bytes, state_to_bytes
 from securefed.learning.task import Step
 
@@ -141,8 +143,8 @@ class _Run:
         return step, reading
 
     def _words(self, party: _Party, state: State, number: int) -> Words:
-        def vectors(chosen: NDArray[np.int64]) -> Iterable[NDArray[np.float64]]:
-            return self.task.per_person(state, party.data.take(chosen), number, party.generator)
+        def vectors(chosen: NDArray[np.int64]) -> Iterable[NDArray[np.floating[Any]]]:
+            return sampled_vectors(self.task, state, party.data, chosen, number, party.generator)
 
         return private_words(
             vectors,
