@@ -149,16 +149,20 @@ def _one_sum(
         words = private_words(
             lambda chosen: [vectors[chosen]],
             people=len(vectors) if party == 0 else 0,
-            most_people=_DIMENSION,
             sampling_rate=sampling_rate,
             clip=clip,
             share=drawn,
             modulus_bits=bits,
             random=random,
+            failed=_raise,
         )
         total += centred(words, bits)
     wrapped = centred(total.astype(np.uint64), bits)
     return wrapped[:_DIMENSION]
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _right_guesses(scores: NDArray[np.float64], coins: NDArray[np.bool_], guesses: int) -> int:

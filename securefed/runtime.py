@@ -13,10 +13,16 @@ from parties.coordinator.strategy import Published
 from protocols.agreement import Agreement
 from protocols.agreement import Task as AgreedTask
 from protocols.agreement.noise import NoisePlan, clip_schedule, noise_plan
-from protocols.errors import MisuseError
+from protocols.errors import InputError, MisuseError
 from securefed.clip_state import pack_state, unpack_state
 from securefed.data.table import Data
-from securefed.learning.person import AnyTask, is_private, require_plain, require_private
+from securefed.learning.person import (
+    AnyTask,
+    is_private,
+    require_people,
+    require_plain,
+    require_private,
+)
 from securefed.learning.registry import build_task, check_task
 from securefed.learning.sampled import sampled_vectors
 from securefed.learning.state import State, require_like
@@ -67,10 +73,16 @@ class LearningTrainer:
 
         Raises:
             AgreementError: see :func:`build_tasks`.
-            InputError: a task has no data.
+            InputError: a task has no data, or more people than agreed: told now and to us alone,
+                since a party that left a round for it would tell everybody.
         """
         self._tasks = build_tasks(agreement)
         self._data = dict.fromkeys(self._tasks, data) if isinstance(data, Data) else dict(data)
+        for agreed in agreement.tasks:
+            if agreed.name not in self._data:
+                raise InputError(f"task {agreed.name} has no data; give rows for every task")
+            if agreed.privacy is not None and agreement.privacy.unit == "person":
+                require_people(len(self._data[agreed.name]), agreed.privacy.people)
         self._keep = keep
         entropy = secrets.randbits(128) if seed is None else seed
         self._rng = np.random.default_rng(entropy)
@@ -111,6 +123,7 @@ class LearningTrainer:
         Raises:
             AgreementError: the task has no per-person form.
             WireError: the model is no state of this task.
+            Exception: whatever the task raises.
         """
         learner = require_private(self._tasks[task.name], name=task.name)
         state = read_state(learner, task, model)

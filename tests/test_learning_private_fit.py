@@ -24,6 +24,7 @@ from securefed.learning.layout import Layout
 from securefed.learning.person import grid_scale
 from securefed.learning.private_fit import fit_private
 from securefed.learning.reference import fit_pooled
+from securefed.learning.sampled import sampled_vectors
 from securefed.learning.state import state_digest
 from securefed.learning.task import Step
 from securefed.learning.torch_parameters import limit_threads
@@ -49,7 +50,7 @@ def companies(parties=3, rows=400, seed=0, features=3):
 
 def exact_sum(task, state, data, plan, seed=0):
     """Return the integers that a party adds up, before its noise."""
-    found = []
+    found, failures = [], []
 
     def without_noise(total, share, *, modulus_bits, random, ranges=None):
         found.append(total.copy())
@@ -58,17 +59,18 @@ def exact_sum(task, state, data, plan, seed=0):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(private_sum, "noised_words", without_noise)
         private_words(
-            lambda chosen: task.per_person(
-                state, data.take(chosen), 1, np.random.default_rng(seed)
+            lambda chosen: sampled_vectors(
+                task, state, data, chosen, 1, np.random.default_rng(seed)
             ),
             people=len(data),
-            most_people=plan.people,
             sampling_rate=1.0,
             clip=plan.clip,
             share=plan.share,
             modulus_bits=plan.least_modulus_bits,
             random=np.random.default_rng(seed).bytes,
+            failed=failures.append,
         )
+    assert not failures
     return found[0]
 
 
@@ -210,7 +212,7 @@ def test_a_task_that_gives_another_number_of_vectors_than_people_is_refused(monk
             yield chunk
 
     monkeypatch.setattr(kind, "per_person", repeated)
-    with pytest.raises(InputError, match="exactly one vector for each"):
+    with pytest.raises(InputError, match="exactly one vector for each person"):
         fit_private(task, parts, PRIVACY, rounds=1)
 
 
@@ -297,7 +299,7 @@ def test_a_fit_needs_parties_rounds_and_no_more_honest_ones_than_there_are():
 def test_more_people_than_agreed_are_refused():
     task = build_task("dp-logistic", {"features": 3})
     parts, _ = companies(rows=30)
-    with pytest.raises(InputError, match="the agreement allows 29"):
+    with pytest.raises(InputError, match="agreement allows 29"):
         fit_private(task, parts, PRIVACY, rounds=1, people=29)
 
 

@@ -8,14 +8,33 @@ import time
 from parties.party.participation import Participation
 from parties.party.trainer import Trainer
 from parties.party.training import Job, Outcome, TrainingThread
+from protocols.errors import MisuseError
 
 
 class Seat:
     """At most one round at a time; what comes late for a round that was left is dropped."""
 
-    def __init__(self, trainer: Trainer, deadline_seconds: float) -> None:
-        """Args: computes updates; how long the coordinator waits for one."""
+    def __init__(
+        self, trainer: Trainer, deadline_seconds: float, answer_after_seconds: float = 0.0
+    ) -> None:
+        """Prepare to take part.
+
+        Args:
+            trainer: computes updates.
+            deadline_seconds: how long the coordinator waits for one.
+            answer_after_seconds: how long each is held back at least, made or failed, so that its
+                time does not show how long the training took.
+
+        Raises:
+            MisuseError: no update would ever be in time.
+        """
+        if not 0 <= answer_after_seconds < deadline_seconds:
+            raise MisuseError(
+                f"answers after {answer_after_seconds:g} seconds come too late for an agreement "
+                f"that waits {deadline_seconds:g}; choose fewer, and leave time for the upload"
+            )
         self._trainer, self.deadline_seconds = trainer, deadline_seconds
+        self._hold_seconds = answer_after_seconds
         self._thread = TrainingThread()
         self._current: Participation | None = None
         self._job: Job | None = None
@@ -53,7 +72,7 @@ class Seat:
         """Begin to compute the current round's update."""
         if self._current is not None:
             work = functools.partial(self._current.submit, self._trainer)
-            self._job = self._thread.start(work, self.deadline_seconds)
+            self._job = self._thread.start(work, self.deadline_seconds, self._hold_seconds)
 
     def outcome(self) -> Outcome | None:
         """Hand out what the current round's training came to, once, if it has ended."""

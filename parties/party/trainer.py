@@ -21,7 +21,8 @@ class Trainer(Protocol):
     def update(self, task: Task, model: bytes, round_in_task: int) -> NDArray[np.float64]:
         """Compute what is summed, shape ``(task.dimension,)``, float64, in model units.
 
-        Called where the agreement adds no noise, or noise that hides a whole company.
+        Called where the agreement adds no noise, or noise that hides a whole company. Under noise
+        whatever it raises counts as zeros; without, it costs this party the round.
 
         Raises:
             SecureFedError: the data or the model cannot be used; the text says what to do.
@@ -45,19 +46,24 @@ class Trainer(Protocol):
     ) -> Iterable[NDArray[np.floating[Any]]]:
         """Compute what each of the chosen people contributes, where noise hides a person.
 
+        Called for nobody first in every round, then for everybody who was sampled. If that fails,
+        it is called again for fewer and fewer of them, until only those count as zero on whose own
+        rows it fails.
+
         Args:
             task: of the agreement.
             model: the global model.
             round_in_task: 1 for the task's first round.
-            chosen: numbers of the sampled people, rising. Of none the trainer makes no rows,
-                but refuses the models that it would refuse for others.
+            chosen: numbers of people, rising. Of none the trainer makes no rows, but refuses the
+                models that it would refuse for others.
 
         Returns:
             Blocks of shape (some people, ``task.dimension``), together one row for each of
             ``chosen``; clipping, rounding and noise are not the trainer's business.
 
         Raises:
-            SecureFedError: the model cannot be used.
+            SecureFedError: the model cannot be used. It costs this party the round where nobody was
+                chosen.
         """
         ...
 

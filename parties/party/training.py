@@ -28,6 +28,11 @@ class Failed:
     kind: str
     error: SecureFedError | None = None
 
+    @classmethod
+    def of(cls, error: BaseException) -> Failed:
+        """Describe an exception."""
+        return cls(type(error).__name__, error if isinstance(error, SecureFedError) else None)
+
     @property
     def reason(self) -> str:
         """What this node's own people are told."""
@@ -44,10 +49,12 @@ class Job:
     Attributes:
         outcome: what came of it; cancelled when nobody wants it any more.
         ends: monotonic time after which it comes too late for its round.
+        due: monotonic time before which nobody is told, so that how long it took does not show.
     """
 
     outcome: asyncio.Future[Outcome]
     ends: float
+    due: float
 
 
 class TrainingThread:
@@ -70,14 +77,17 @@ class TrainingThread:
         running = self._running
         return running is not None and time.monotonic() > running.ends
 
-    def start(self, work: Callable[[], bytes], seconds: float) -> Job:
+    def start(self, work: Callable[[], bytes], seconds: float, hold_seconds: float = 0.0) -> Job:
         """Ask for a training; it begins when the one before has ended.
 
         Args:
             work: computes the message to send.
             seconds: after which the outcome is of no use.
+            hold_seconds: before which it is held back, whatever it is.
         """
-        job = Job(asyncio.get_running_loop().create_future(), time.monotonic() + seconds)
+        now = time.monotonic()
+        outcome = asyncio.get_running_loop().create_future()
+        job = Job(outcome, now + seconds, now + hold_seconds)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             self._thread.start()
@@ -97,18 +107,19 @@ class TrainingThread:
             outcome = _attempt(work)
             self._running = None
             with contextlib.suppress(RuntimeError):  # the node ended meanwhile
-                job.outcome.get_loop().call_soon_threadsafe(_settle, job.outcome, outcome)
+                job.outcome.get_loop().call_soon_threadsafe(_settle, job, outcome)
 
 
 def _attempt(work: Callable[[], bytes]) -> Outcome:
     try:
         return work()
-    except SecureFedError as error:
-        return Failed(type(error).__name__, error)
     except BaseException as error:  # noqa: BLE001 - user code may even call sys.exit
-        return Failed(type(error).__name__)
+        return Failed.of(error)
 
 
-def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not future.done():
-        future.set_result(outcome)
+def _settle(job: Job, outcome: Outcome) -> None:
+    held = job.due - time.monotonic()
+    if held > 0:
+        job.outcome.get_loop().call_later(held, _settle, job, outcome)
+    elif not job.outcome.done():
+        job.outcome.set_result(outcome)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import InputError, MisuseError, PrivacyParameterError
+from protocols.errors import InputError, PrivacyParameterError
 from protocols.prg import SEED_BYTES, RandomBytes, expand
 from protocols.privacy.lattice import MAX_SENSITIVITY
 
@@ -172,7 +172,7 @@ def _clip(
 def _quantise(
     scaled: NDArray[np.float64], coins: NDArray[np.unsignedinteger[Any]], clip: GridClip
 ) -> NDArray[np.int64]:
-    """Round rows to integers of norm at most Delta, and verify that in integers."""
+    """Round rows to integers of norm at most Delta, judged in integers."""
     whole = np.trunc(scaled)
     # Exact in float64, unlike the distance to the floor of a small negative value.
     fractions = np.abs(scaled - whole)
@@ -181,9 +181,8 @@ def _quantise(
     limit = clip.sensitivity**2 - clip.indicator**2
     long = np.flatnonzero(np.einsum("ij,ij->i", grid, grid) > limit)
     if long.size:
-        grid[long] = whole[long].astype(np.int64)
-        if np.any(np.einsum("ij,ij->i", grid[long], grid[long]) > limit):
-            raise MisuseError(
-                "a clipped vector is longer than the sensitivity; nothing is released"
-            )
+        shortest = whole[long].astype(np.int64)
+        # Clipping leaves none that is still too long; an error would tell of it, zeros do not.
+        shortest[np.einsum("ij,ij->i", shortest, shortest) > limit] = 0
+        grid[long] = shortest
     return grid

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.agreement.noise import NoisePlan
-from protocols.errors import AgreementError
+from protocols.errors import AgreementError, InputError
 from protocols.privacy.accounting import Guarantee, guarantee
 from protocols.privacy.calibration import smallest_noise_multiplier
 from protocols.privacy.clipping import GridClip
@@ -74,11 +74,13 @@ class PersonTask(Protocol):
 
         Returns:
             Chunks of shape (people in the chunk, ``layout().size``), float64, model units, not
-            clipped. A row that cannot be used gives zeros or NaN, which count as zeros: an error
-            would tell that such a person is there.
+            clipped. A row that cannot be used gives zeros or NaN, which count as zeros. Where a
+            task raises instead, it is asked again for halves of the rows, until the rows that it
+            fails on are alone; those count as zeros.
 
         Raises:
-            InputError: the table as a whole does not suit, such as a wrong number of columns.
+            InputError: the table as a whole does not suit, such as a wrong number of columns. It
+                has to be refused for a single row of zeros as well, which every round begins with.
             WireError: the coordinator's state is none of this task's.
         """
         ...
@@ -145,6 +147,19 @@ def require_plain(task: AnyTask, *, name: str = "task") -> Task:
         f"{task.kind!r} gives one vector a person and runs under differential privacy only",
         "agree on privacy with the unit 'person', or choose a kind such as 'glm-logistic'",
     )
+
+
+def require_people(people: int, agreed: int) -> None:
+    """Check the number of people of one party, before it takes part in anything.
+
+    Raises:
+        InputError: it has more than the agreement allows in all parties together.
+    """
+    if people > agreed:
+        raise InputError(
+            f"there are {people} people (rows) here, and the agreement allows {agreed} in all "
+            "parties together: leave some out, chosen at random, or agree on more people"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,13 @@ from protocols.privacy.noise_meter import NoiseReading, read_meter
 from protocols.privacy.noised_words import centred
 from protocols.privacy.private_sum import private_words
 from securefed.data.table import Data
-from securefed.learning.person import AnyTask, PersonPrivacy, PersonTask, require_private
+from securefed.learning.person import (
+    AnyTask,
+    PersonPrivacy,
+    PersonTask,
+    require_people,
+    require_private,
+)
 from securefed.learning.reference import Fit
 from securefed.learning.sampled import sampled_vectors
 from securefed.learning.state import State, require_like, state_from_bytes, state_to_bytes
@@ -75,13 +81,15 @@ def fit_private(
         AgreementError: the task gives one vector a company, or no ring holds the sum.
         MisuseError: no party, no round, or more honest parties than parties.
         PrivacyParameterError: parameters that the mechanism or its accounting do not cover.
-        InputError: as the task.
+        InputError: as the task, for whichever person; or more people than agreed.
         WireError: the task returned a state of other arrays than its first one.
     """
     learner = require_private(task)
     if not parts or rounds < 1 or privacy.honest > len(parts):
         raise MisuseError("a fit needs a round, a party, and no more honest parties than parties")
     agreed = sum(len(part) for part in parts) if people is None else people
+    for part in parts:
+        require_people(len(part), agreed)
     plan = privacy.plan(learner.layout().size, parties=len(parts), people=agreed)
     run = _Run(learner, plan, [_Party(part, seed, number) for number, part in enumerate(parts)])
     first = learner.initial_state()
@@ -149,13 +157,18 @@ class _Run:
         return private_words(
             vectors,
             people=len(party.data),
-            most_people=self.plan.people,
             sampling_rate=self.plan.sampling_rate,
             clip=self.plan.clip,
             share=self.plan.share,
             modulus_bits=self.plan.least_modulus_bits,
             random=party.random,
+            failed=_raise,
         )
+
+
+def _raise(error: Exception) -> None:
+    """A party would go on, without that person: its users should know before."""
+    raise error
 
 
 def _worst_case(privacy: PersonPrivacy, plan: NoisePlan, rounds: int) -> Guarantee | None:

@@ -1,4 +1,4 @@
-"""The vectors of the people that were sampled, which may be nobody."""
+"""The vectors of some people of a party, which may be nobody."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sampled_vectors(
     """Yield blocks with one row for each of the chosen people.
 
     Of nobody the task is asked for a row of zeros, which is dropped: what it refuses in a state it
-    refuses then as well, so that leaving a round does not tell whether somebody was sampled.
+    refuses then as well, before anybody is sampled, so that leaving a round tells of nobody.
 
     Args:
         task: says what a person adds.
