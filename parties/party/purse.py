@@ -6,6 +6,7 @@ completes or not, and a restart reads the account back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from protocols.agreement.noise import (
     planned_cost,
     spent_epsilon,
 )
+from protocols.errors import JournalError
 from protocols.identity import Name
 from protocols.privacy.budget import Budget
 from protocols.privacy.releases import Release
@@ -43,11 +45,12 @@ class Purse:
 
         Raises:
             PrivacyParameterError: the ceiling is negative or no number.
+            JournalError: what is on record is no account under this agreement; nothing may be
+                spent, for nobody knows what was.
         """
         self._agreement, self._journal = agreement, journal
         agreed = agreement.privacy.epsilon
-        stored = journal.get(SPENT_KEY)
-        self._counts = {} if stored is None else _SPENT.decode(stored)
+        self._counts = _counts(journal.get(SPENT_KEY), agreement)
         self._empty = Budget(
             party, agreed if ceiling is None else min(ceiling, agreed), agreement.privacy.delta
         )
@@ -83,6 +86,27 @@ class Purse:
         self._counts = counts
         self._cleared[task.name] -= 1
 
+    def at_least(self, counts: Mapping[str, int]) -> bool:
+        """Charge what the ledger shows that we joined and this account does not know.
+
+        A state that was restored from an older backup has forgotten it.
+
+        Returns:
+            Whether anything was missing; the new account is durable.
+
+        Raises:
+            JournalError: it cannot be written down.
+        """
+        names = [task.name for task in self._agreement.tasks if task.privacy is not None]
+        known = self._counts
+        merged = {name: max(known.get(name, 0), counts.get(name, 0)) for name in names}
+        merged = {name: count for name, count in merged.items() if count}
+        if all(known.get(name, 0) >= count for name, count in merged.items()):
+            return False
+        self._journal.put(SPENT_KEY, msgspec.msgpack.encode(merged))
+        self._counts, self._cleared = merged, {}
+        return True
+
     def _clear(self, task: Task, release: Release) -> None:
         """Work out how many more rounds of a task fit, once for all of them.
 
@@ -105,3 +129,22 @@ class Purse:
             spent.charge(release)
         # Another task's rounds in between would change the answer, so only this one is kept.
         self._cleared = {task.name: fitting}
+
+
+def _counts(stored: bytes | None, agreement: Agreement) -> dict[str, int]:
+    """Read the rounds charged so far, by task; fail closed."""
+    try:
+        counts = {} if stored is None else _SPENT.decode(stored)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _damaged() from error
+    if counts.keys() - {task.name for task in agreement.tasks}:
+        raise _damaged()
+    return counts
+
+
+def _damaged() -> JournalError:
+    return JournalError(
+        "the privacy account on record is damaged or of another release: what was spent is not "
+        "known, so nothing more is; use the release that wrote it, or restore the state directory "
+        "from a backup made after the last round"
+    )
