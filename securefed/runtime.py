@@ -166,8 +166,18 @@ class LearningStrategy:
         total: NDArray[np.float64],
         round_in_task: int,
         indicator: float | None = None,
+        *,
+        survivors: int | None = None,
     ) -> Published:
         """Turn the sum over the survivors into the next model.
+
+        Args:
+            task: of the agreement.
+            model: the last one.
+            total: the sum, shape ``(task.dimension,)``, model units.
+            round_in_task: 1 for the task's first round.
+            indicator: noised sum of the people's indicators, where the clip norm adapts.
+            survivors: parties in the sum, each with its share of noise; all of them unless given.
 
         Raises:
             NoResultError: the sum admits no model.
@@ -187,7 +197,7 @@ class LearningStrategy:
             sums,
             plan.expected_people,
             plan.clip.clip_norm,
-            plan.noise_deviation,
+            plan.deviation_of(plan.parties if survivors is None else survivors),
             round_in_task,
         )
         following = _next_clip(task, plan, indicator)

@@ -371,6 +371,18 @@ def test_adam_takes_the_known_noise_out_of_its_second_moment():
     assert plain.weights[0] == pytest.approx(1.0)
 
 
+def test_adam_takes_out_the_noise_of_each_round_when_parties_are_missing_in_some():
+    rng = np.random.default_rng(0)
+    parameters = ServerParameters(server="adam", learning_rate=1.0, momentum=0.9)
+    memory = Memory.start(np.zeros(1))
+    for _ in range(2000):
+        for noise in (2.0, 1.0):
+            seen = 0.5 + rng.normal(size=1) * noise
+            memory = server_step(memory, seen, noise, parameters)
+    # With the noise of the last round alone it would keep 1.5 too much, and move by 0.38.
+    assert memory.weights[0] / 4000 > 0.7
+
+
 def test_the_published_average_weighs_late_iterates_more():
     parameters = ServerParameters(learning_rate=1.0, momentum=0.0, averaging=1.0)
     memory = Memory.start(np.zeros(1))

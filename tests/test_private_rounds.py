@@ -34,7 +34,7 @@ from securefed.clip_state import unpack_state
 from securefed.data.table import Data
 from securefed.federation import Federation
 from securefed.learning.state import state_to_bytes
-from securefed.runtime import LearningTrainer
+from securefed.runtime import LearningStrategy, LearningTrainer
 
 
 def test_every_round_carries_the_promised_noise_and_says_what_it_cost():
@@ -173,6 +173,32 @@ def test_a_model_that_is_refused_does_not_tell_whether_anybody_was_sampled(rows)
         contribution_module.contribution(
             agreement, task, trainer, model=model, round_in_task=1, random=forbidden
         )
+
+
+@pytest.mark.parametrize("server", ["momentum", "adam"])
+def test_a_sum_with_fewer_survivors_is_known_to_hold_less_noise(server):
+    lead, identities, _ = private_federation()
+    lead.add_task(
+        "more",
+        "dp-logistic",
+        rounds=1,
+        privacy={"clip_norm": 1.0, "people": 1000},
+        features=3,
+        server=server,
+    )
+    agreement = lead.agreement_for(identities)
+    task, strategy = agreement.tasks[1], LearningStrategy(agreement)
+    plan = noise_plan(agreement, task)
+    model, total = strategy.initial_model(task), np.full(task.dimension, 100.0)
+    made = {
+        survivors: strategy.combine(task, model, total, 1, survivors=survivors)
+        for survivors in (None, PARTIES, 4)
+    }
+    assert made[None].model == made[PARTIES].model
+    assert (made[4].model != made[PARTIES].model) is (server == "adam")
+    noise = {survivors: step.metrics["noise_norm"] for survivors, step in made.items()}
+    assert noise[4] == pytest.approx(noise[PARTIES] * (4 / PARTIES) ** 0.5)
+    assert plan.deviation_of(PARTIES) == plan.noise_deviation > plan.deviation_of(4)
 
 
 def test_a_charge_that_cannot_be_written_down_stops_the_round():

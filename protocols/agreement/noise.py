@@ -70,7 +70,11 @@ class NoisePlan:
     @property
     def noise_deviation(self) -> float:
         """Standard deviation of the noise in a sum with every party's share, model units."""
-        return math.sqrt(self.noise.share_variance * self.parties) / self.clip.scale
+        return self.deviation_of(self.parties)
+
+    def deviation_of(self, survivors: int) -> float:
+        """Return the standard deviation of the noise in a sum of so many parties, model units."""
+        return math.sqrt(self.noise.share_variance * survivors) / self.clip.scale
 
     @property
     def least_modulus_bits(self) -> int:

@@ -48,7 +48,8 @@ class Memory:
         weights: the iterate, at which people compute their vectors.
         average: the model that is published for use.
         first: velocity, or Adam's first moment.
-        second: Adam's second moment; zeros with momentum.
+        second: Adam's second moment rid of the noise, so that it may be negative; zeros with
+            momentum.
         steps: updates so far. The state counts them itself: aborted rounds are none.
     """
 
@@ -99,8 +100,8 @@ def server_step(
         parameters: rates.
 
     Source: Adam, Kingma and Ba 2015, algorithm 1, its second moment rid of the known noise variance
-    as in DP-AdamBC (Tang, Shpilevskiy and Lecuyer 2024, arXiv 2312.14334); the average: polynomial
-    decay, Shamir and Zhang 2013.
+    as in DP-AdamBC (Tang, Shpilevskiy and Lecuyer 2024, arXiv 2312.14334), round by round; the
+    average: polynomial decay, Shamir and Zhang 2013.
     """
     steps, beta = memory.steps + 1, parameters.momentum
     if parameters.server == "momentum":
@@ -109,9 +110,9 @@ def server_step(
     else:
         decay = parameters.second_decay
         first = beta * memory.first + (1 - beta) * mean
-        second = decay * memory.second + (1 - decay) * mean**2
-        signal = second / (1 - decay**steps) - noise_std**2
-        root = np.sqrt(np.maximum(signal, parameters.adam_floor**2))
+        # The noise of this very round: its size changes with the clip norm and with who is missing.
+        second = decay * memory.second + (1 - decay) * (mean**2 - noise_std**2)
+        root = np.sqrt(np.maximum(second / (1 - decay**steps), parameters.adam_floor**2))
         move = first / (1 - beta**steps) / root
     weights = memory.weights + parameters.learning_rate * move
     share = (parameters.averaging + 1) / (steps + parameters.averaging)
