@@ -54,15 +54,7 @@ class Site:
         self.home = home
         self.names = [f"party-{i}" for i in range(n)]
         self.data = dict(data or toy_data(n))
-        lead = Federation(
-            "processes",
-            self.names,
-            privacy=None,
-            colluders=0,
-            max_dropouts=0,
-            deadline_seconds=deadline_seconds,
-        )
-        lead.add_task("risk", GLM["kind"], rounds=GLM["rounds"], **GLM["parameters"])
+        lead = self.plan(deadline_seconds)
         self.rings: dict[str, KeyRing] = {
             name: create_keys(home / "keys", name, CANARY.encode(), log2_cost=14)
             for name in [HUB, *self.names]
@@ -84,6 +76,18 @@ class Site:
             shutil.copyfile(
                 certificate_path(home / "keys", name), home / "certificates" / f"{name}.pem"
             )
+
+    def plan(self, deadline_seconds: float) -> Federation:
+        """What is computed: exact sums, unless a site of another kind says otherwise."""
+        lead = Federation(
+            "processes",
+            self.names,
+            privacy=None,
+            colluders=0,
+            max_dropouts=0,
+            deadline_seconds=deadline_seconds,
+        )
+        return lead.add_task("risk", GLM["kind"], rounds=GLM["rounds"], **GLM["parameters"])
 
     def arguments(self, name: str, *more: str) -> list[str]:
         """The command line of a node after ``securefed``."""
