@@ -77,12 +77,17 @@ def read_meter(
     exact = values.astype(np.float64)
     ratio = float(exact @ exact) / (float(share_variance) * sharers * values.size)
     lowest, highest = _limits(values.size)
-    verdict: Verdict = "as promised"
-    if ratio < lowest:
-        verdict = "too little"
-    elif ratio > highest:
-        verdict = "too much"
+    verdict = judge_ratio(ratio, values.size)
     return NoiseReading(ratio, lowest, highest, verdict, ratio * sharers)
+
+
+def judge_ratio(ratio: float, count: int = METER_VALUES) -> Verdict:
+    """Judge a ratio of measured to promised variance that a meter of ``count`` values gave."""
+    lowest, highest = _limits(count)
+    if ratio < lowest:
+        return "too little"
+    # Not a number is no noise that anybody promised.
+    return "as promised" if ratio <= highest else "too much"
 
 
 @lru_cache(maxsize=16)

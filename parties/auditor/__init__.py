@@ -1,0 +1,1 @@
+"""The auditor: reads an exported ledger and verifies it, offline."""
