@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from importlib import import_module
 
 import mpmath
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import PrivacyParameterError
+from protocols.privacy import calibration
 from protocols.privacy.accounting import (
     choose_interval,
     epsilon,
@@ -265,6 +267,42 @@ def test_calibration_is_never_past_its_target_and_never_wastes_a_thousandth(
         return epsilon([Release(z, q, steps)], delta, accountant=accountant)
 
     assert cost(z) <= target < cost(z * (1 - 1e-3))
+
+
+@pytest.mark.parametrize(
+    ("target", "q", "steps", "delta", "companies"),
+    [
+        (3.0, 1e-9, 10, 1e-6, 1),
+        (400.0, 1e-6, 1, 1e-9, 1),
+        (1e-3, 0.01, 10**6, 1e-6, 1),
+        (1e-300, 0.5, 1000, 1e-6, 1),
+        (1000.0, 1.0, 10**6, 1e-12, 100),
+    ],
+)
+def test_calibration_asks_a_few_times_whatever_it_is_asked(target, q, steps, delta, companies):
+    fine, asked = [], []
+
+    def counted(releases: object, *arguments: object, **options: object) -> float:
+        asked.append(options)
+        fine.append(options.get("accountant") == "pld")
+        # Losses of so fine a grid cost seconds; here they may cost nothing.
+        return epsilon(releases, *arguments, accountant="rdp")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration, "epsilon", counted)
+        with suppress(PrivacyParameterError):
+            calibrate(target, sampling_rate=q, steps=steps, delta=delta, companies=companies)
+    assert len(asked) <= 60
+    assert sum(fine) <= 2
+
+
+def test_a_small_sample_is_calibrated_without_a_thousandth_of_waste():
+    z = calibrate(2.0, sampling_rate=5e-3, steps=10, delta=1e-4)
+
+    def cost(z: float) -> float:
+        return epsilon([Release(z, 5e-3, 10)], 1e-4)
+
+    assert cost(z) <= 2.0 < cost(z * (1 - 1e-3))
 
 
 def test_calibration_covers_integer_noise_and_mixed_rounds():

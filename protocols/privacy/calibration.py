@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from protocols.errors import PrivacyParameterError
-from protocols.privacy.accounting import check_accountant, epsilon
+from protocols.privacy.accounting import check_accountant, choose_interval, epsilon
 from protocols.privacy.releases import (
     MAX_NOISE_MULTIPLIER,
     Release,
     check_delta,
+    merged,
 )
 
 Plan: TypeAlias = Callable[[float], Iterable[Release]]
@@ -44,14 +45,25 @@ def smallest_noise_multiplier(
     if not 0 < target_epsilon <= MAX_TARGET:
         raise PrivacyParameterError("target_epsilon", f"{target_epsilon} is not within 0 to 1000")
 
-    def fits(z: float, by: str) -> bool:
-        return epsilon(plan(z), delta, accountant=by) <= target_epsilon
+    def fits(z: float) -> bool:
+        return epsilon(plan(z), delta, accountant=accountant) <= target_epsilon
+
+    def surely_fits(z: float) -> bool:
+        releases = merged(plan(z))
+        interval = choose_interval(releases, delta, near=target_epsilon)
+        return epsilon(releases, delta, interval=interval) <= target_epsilon
+
+    def fits_by_renyi(z: float) -> bool:
+        return epsilon(plan(z), delta, accountant="rdp") <= target_epsilon
 
     # The Renyi epsilon is quick and the larger one: where it ends is a good place to start from.
-    enough = _first_fitting(lambda z: fits(z, "rdp"), 1.0, 2.0)
-    enough = _bisect(lambda z: fits(z, "rdp"), enough, growth=2.0, tolerance=0.01)
-    enough = _first_fitting(lambda z: fits(z, accountant), enough, 1.05)
-    return _bisect(lambda z: fits(z, accountant), enough, growth=1.07, tolerance=_TOLERANCE)
+    enough = _first_fitting(fits_by_renyi, 1.0, 2.0)
+    enough = _bisect(fits_by_renyi, enough, growth=2.0, tolerance=0.01)
+    # Losses on wide intervals are quick as well; the finer ones have only the last word.
+    quick = surely_fits if accountant == "pld" else fits_by_renyi
+    enough = _first_fitting(quick, enough, 1.05)
+    enough = _bisect(quick, enough, growth=1.07, tolerance=_TOLERANCE)
+    return _first_fitting(fits, enough, 1 + _TOLERANCE)
 
 
 def calibrate(
@@ -101,6 +113,7 @@ def _bisect(
     """Narrow between a multiplier that fits and one that does not, keeping both facts."""
     too_little = enough / growth
     while _fits_or_refused(fits, too_little):
+        growth *= growth
         enough, too_little = too_little, too_little / growth
     while enough > too_little * (1 + tolerance):
         middle = math.sqrt(enough * too_little)
