@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from protocols.agreement import Agreement, agreement_from, validate
-from protocols.agreement.neighbours import suggest_graph
 from protocols.encoding import packed_size
 from protocols.errors import MisuseError
-from protocols.graph import COMPLETE_UP_TO
 from protocols.identity import Identity
 from protocols.privacy.noise_meter import METER_VALUES
 from securefed.data.table import Data
 from securefed.learning.registry import build_task, suggest
 from securefed.learning.state import state_to_bytes
 from securefed.privacy_goal import NoisedTask, PrivacyGoal, choose_noise, noised_task
+from securefed.resilience import Resilience
 from securefed.runtime import build_tasks
 from securefed.simulation import COORDINATOR, SimulationResult, simulate
 
@@ -36,50 +35,6 @@ class MemberKeys:
 
     public_key: str
     tls_fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resilience:
-    """What a federation withstands: colluding parties, missing parties, and what follows.
-
-    Attributes:
-        colluders: parties that may side with the coordinator.
-        max_dropouts: parties that may be missing in a round that still succeeds.
-        threshold: shares that open a mask.
-        min_cohort: fewest parties whose sum is revealed.
-        neighbours: ``"complete"`` or how many neighbours a party draws.
-    """
-
-    colluders: int
-    max_dropouts: int
-    threshold: int
-    min_cohort: int
-    neighbours: str | int
-
-    @classmethod
-    def for_parties(
-        cls, parties: int, *, colluders: int | None = None, max_dropouts: int | None = None
-    ) -> Resilience:
-        """Choose numbers that ``validate`` accepts.
-
-        Args:
-            parties: 2 or more.
-            colluders: by default a quarter of up to 32 parties, a tenth of more, so that a party
-                needs to draw only a few dozen neighbours.
-            max_dropouts: by default as many as the quorum leaves of up to 32 parties, a tenth of
-                more.
-        """
-        few = parties <= COMPLETE_UP_TO
-        c = (parties // 4 if few else parties // 10) if colluders is None else colluders
-        quorum = (parties + c) // 2 + 1
-        most = max(0, parties - quorum)
-        d = (most if few else min(most, parties // 10)) if max_dropouts is None else max_dropouts
-        plan = suggest_graph(parties, c, d)
-        if plan is not None and not plan.complete:
-            threshold, neighbours = plan.threshold, plan.degree
-            return cls(c, d, threshold, max(quorum, c + 2), neighbours)
-        threshold = max(c + 1, (c + parties - d) // 2)
-        return cls(c, d, threshold, max(quorum, c + 2), "complete")
 
 
 class Federation:
@@ -114,13 +69,20 @@ class Federation:
             deadline_seconds: how long the coordinator waits at each step.
         """
         self._name, self.parties = name, tuple(parties)
-        self._resilience = Resilience.for_parties(
-            len(self.parties), colluders=colluders, max_dropouts=max_dropouts
-        )
+        self._colluders, self._max_dropouts = colluders, max_dropouts
         self._deadline, self._goal = deadline_seconds, privacy
         self._tasks: list[dict[str, Any]] = []
         self._noised: list[NoisedTask] = []
         self._largest_model = 0
+
+    @property
+    def _resilience(self) -> Resilience:
+        return Resilience.for_parties(
+            len(self.parties),
+            rounds=sum(task["rounds"] for task in self._tasks),
+            colluders=self._colluders,
+            max_dropouts=self._max_dropouts,
+        )
 
     @property
     def tasks(self) -> tuple[str, ...]:

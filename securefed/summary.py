@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import log2
 from typing import Any
 
 from protocols.agreement import Agreement, validate
@@ -138,11 +139,12 @@ def _resilience(agreement: Agreement) -> tuple[str, ...]:
     opening = f"{t} of {agreement.holders} share holders open a mask, for which {few} too few"
     if rules.neighbours != "complete":
         k = rules.neighbours
-        private, kept = privacy_bits(n, c, d, k, t), recovery_bits(n, d, k, t)
+        private = privacy_bits(n, c, d, k, t) - log2(agreement.max_rounds)
+        kept = recovery_bits(n, d, k, t)
         opening = (
             f"Each party draws {k} share holders, {t} of whom open a mask; by bad luck of the draw "
-            f"privacy fails with a chance below 2^-{int(private)} and a round is lost below "
-            f"2^-{int(kept)}"
+            f"privacy fails in any round with a chance below 2^-{int(private)} and a round is lost "
+            f"below 2^-{int(kept)}"
         )
     return (
         f"{c} of {n} parties may side with the coordinator; the others stay private.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_exactly_the_safe_numbers_are_accepted_for_every_number_of_parties(n: in
             for t in sorted(value for value in edges if value >= 1):
                 cohorts = {2, c + 1, c + 2, quorum - 1, quorum, n - d, n - d + 1}
                 for cohort in sorted(value for value in cohorts if value >= 2):
-                    accepted = next(count_problems(n, rules(c, d, t, cohort)), None) is None
+                    accepted = next(count_problems(n, rules(c, d, t, cohort), 1), None) is None
                     assert accepted == safe(n, c, d, t, cohort), (n, c, d, t, cohort)
 
 
@@ -107,7 +108,8 @@ def test_a_drawn_graph_is_accepted_exactly_when_both_chances_are_small(
 ) -> None:
     n = data.draw(st.integers(33, 120))
     c, d = data.draw(st.integers(0, n // 4)), data.draw(st.integers(0, n // 10))
-    plan = suggest_graph(n, c, d)
+    rounds = data.draw(st.sampled_from([1, 2, 25, 1000, 10**6]))
+    plan = suggest_graph(n, c, d, rounds)
     degree = (
         data.draw(st.integers(2, n - 1))
         if plan is None
@@ -115,11 +117,11 @@ def test_a_drawn_graph_is_accepted_exactly_when_both_chances_are_small(
     )
     t = data.draw(st.integers(1, degree))
     cohort = quorum_of(n, c)
-    problems = list(count_problems(n, rules(c, d, t, cohort, degree)))
+    problems = list(count_problems(n, rules(c, d, t, cohort, degree), rounds))
     good = (
         n - d > 32
         and degree < n - d - 1
-        and privacy_bits(n, c, d, degree, t) >= 40
+        and privacy_bits(n, c, d, degree, t) >= 40 + math.ceil(math.log2(rounds))
         and recovery_bits(n, d, degree, t) >= 20
     )
     assert (not problems) == good
@@ -129,11 +131,33 @@ def test_a_drawn_graph_is_accepted_exactly_when_both_chances_are_small(
         numbers = [int(word) for word in remedy.replace(",", " ").split() if word.isdigit()]
         if key == "aggregation.threshold":
             for value in numbers:
-                assert not list(count_problems(n, rules(c, d, value, cohort, degree)))
+                assert not list(count_problems(n, rules(c, d, value, cohort, degree), rounds))
         elif plan is not None:
-            assert not list(count_problems(n, rules(c, d, numbers[1], cohort, numbers[0])))
+            assert not list(count_problems(n, rules(c, d, numbers[1], cohort, numbers[0]), rounds))
         else:
             assert remedy == 'set it to "complete"'
+
+
+def test_more_rounds_take_a_safer_graph_so_that_the_whole_run_is_as_safe_as_one() -> None:
+    degrees = []
+    for rounds in (1, 2, 25, 10**6):
+        plan = suggest_graph(100, 10, 10, rounds)
+        assert plan is not None
+        failure = 2.0 ** -privacy_bits(100, 10, 10, plan.degree, plan.threshold)
+        assert rounds * failure <= 2.0**-40
+        degrees.append(plan.degree)
+    assert degrees == sorted(degrees)
+    assert degrees[-1] > degrees[0]
+
+
+def test_a_graph_that_is_safe_in_one_round_is_refused_for_many() -> None:
+    plan = suggest_graph(100, 10, 10, 1)
+    told = {"colluders": 10, "max_dropouts": 10, "min_cohort": 56}
+    numbers = {"neighbours": plan.degree, "threshold": plan.threshold}
+    plain = plain_agreement(100, **told, **numbers)
+    agreement_from(changed(plain, "tasks.0.rounds", 1))
+    with pytest.raises(AgreementError, match=r"aggregation\..*over 1000000 rounds"):
+        agreement_from(changed(plain, "tasks.0.rounds", 10**6))
 
 
 def test_a_small_federation_cannot_draw_its_graph() -> None:

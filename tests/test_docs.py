@@ -20,7 +20,7 @@ from protocols.agreement import Aggregation, Privacy
 from protocols.masking import coordinator_states, messages, party_states
 from securefed.cli import app
 from securefed.cli.exit_codes import ExitCode
-from securefed.federation import Resilience
+from securefed.resilience import Resilience
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -255,7 +255,8 @@ def test_the_exit_codes_are_those_of_the_program():
 def test_the_table_of_dropouts_is_what_init_chooses():
     for row in rows(DOCS / "operations.md", "parties"):
         n, c, quorum, most, dropouts, threshold, holders = map(int, row)
-        chosen = Resilience.for_parties(n, colluders=c)
+        # In as many rounds as init plans unless told otherwise.
+        chosen = Resilience.for_parties(n, rounds=25, colluders=c)
         drawn = n - 1 if chosen.neighbours == "complete" else chosen.neighbours
         assert ((n + c) // 2 + 1, n - quorum) == (quorum, most)
         assert (chosen.max_dropouts, chosen.threshold, drawn) == (dropouts, threshold, holders)

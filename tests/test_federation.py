@@ -10,9 +10,10 @@ from protocols.agreement import load_agreement, validate
 from protocols.errors import AgreementError, MisuseError
 from protocols.identity import Identity
 from securefed.agreement_text import agreement_to_toml
-from securefed.federation import Federation, MemberKeys, Resilience
+from securefed.federation import Federation, MemberKeys
 from securefed.learning.glm import coefficients
 from securefed.learning.reference import fit_pooled
+from securefed.resilience import Resilience
 
 
 def keys(*names: str) -> dict[str, MemberKeys]:
@@ -68,7 +69,7 @@ def test_missing_keys_data_and_tasks_are_named():
 
 
 def test_a_larger_coalition_needs_a_larger_quorum_and_fewer_dropouts():
-    few, many = Resilience.for_parties(10, colluders=1), Resilience.for_parties(10, colluders=4)
+    few, many = (Resilience.for_parties(10, rounds=5, colluders=c) for c in (1, 4))
     assert few.max_dropouts > many.max_dropouts
     assert many.threshold > 4
     assert many.min_cohort >= few.min_cohort

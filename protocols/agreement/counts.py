@@ -19,8 +19,8 @@ from protocols.agreement.neighbours import (
 from protocols.errors import AgreementError
 
 
-def count_problems(n: int, rules: Aggregation) -> Iterator[AgreementError]:
-    """Check colluders, dropouts, threshold and cohort for ``n`` parties.
+def count_problems(n: int, rules: Aggregation, rounds: int) -> Iterator[AgreementError]:
+    """Check colluders, dropouts, threshold and cohort for ``n`` parties in so many rounds.
 
     Later rules assume that the earlier ones hold, so an impossible set yields one problem.
     """
@@ -42,7 +42,7 @@ def count_problems(n: int, rules: Aggregation) -> Iterator[AgreementError]:
             f"set it to at most {n - quorum}{other}",
         )
         return
-    yield from _threshold(n, rules)
+    yield from _threshold(n, rules, rounds)
     if not quorum <= rules.min_cohort <= n - d:
         yield AgreementError(
             "aggregation.min_cohort",
@@ -52,9 +52,9 @@ def count_problems(n: int, rules: Aggregation) -> Iterator[AgreementError]:
         )
 
 
-def _threshold(n: int, rules: Aggregation) -> Iterator[AgreementError]:
+def _threshold(n: int, rules: Aggregation, rounds: int) -> Iterator[AgreementError]:
     if rules.neighbours != "complete":
-        yield from _graph(n, rules, rules.neighbours)
+        yield from _graph(n, rules, rules.neighbours, rounds)
         return
     low, high = rules.colluders + 1, n - 1 - rules.max_dropouts
     if rules.threshold < low:
@@ -72,23 +72,24 @@ def _threshold(n: int, rules: Aggregation) -> Iterator[AgreementError]:
         )
 
 
-def _graph(n: int, rules: Aggregation, degree: int) -> Iterator[AgreementError]:
-    safe = safe_thresholds(n, rules.colluders, rules.max_dropouts, degree)
+def _graph(n: int, rules: Aggregation, degree: int, rounds: int) -> Iterator[AgreementError]:
+    safe = safe_thresholds(n, rules.colluders, rules.max_dropouts, degree, rounds)
     whom = f"{n} parties, {rules.colluders} colluders and {rules.max_dropouts} dropouts"
     if safe is None:
-        plan = suggest_graph(n, rules.colluders, rules.max_dropouts)
+        plan = suggest_graph(n, rules.colluders, rules.max_dropouts, rounds)
         drawn = "" if plan is None else f"{plan.degree} with threshold = {plan.threshold}, or to "
         yield AgreementError(
             "aggregation.neighbours",
             f"is {degree}: with {whom} no threshold keeps privacy up to a chance of "
-            f"2^-{SECURITY_BITS} and a round alive up to 2^-{CORRECTNESS_BITS}",
+            f"2^-{SECURITY_BITS} over {rounds} rounds and a round alive up to "
+            f"2^-{CORRECTNESS_BITS}",
             f'set it to {drawn}"complete"',
         )
     elif not safe[0] <= rules.threshold <= safe[1]:
         yield AgreementError(
             "aggregation.threshold",
             f"is {rules.threshold}; with {degree} neighbours drawn among {whom}, fewer shares "
-            f"lose privacy with more than 2^-{SECURITY_BITS}, more lose a round with more than "
-            f"2^-{CORRECTNESS_BITS}",
+            f"lose privacy with more than 2^-{SECURITY_BITS} over {rounds} rounds, more lose a "
+            f"round with more than 2^-{CORRECTNESS_BITS}",
             f"set it from {safe[0]} to {safe[1]}",
         )

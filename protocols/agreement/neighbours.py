@@ -21,9 +21,15 @@ from protocols.graph import (
 )
 
 SECURITY_BITS: Final = 40
-"""Privacy may fail with probability at most 2^-40 per round (Bell et al. 2020)."""
+"""Privacy may fail with probability at most 2^-40 in all rounds of an agreement together, each of
+which draws a graph of its own (Bell et al. 2020)."""
 CORRECTNESS_BITS: Final = 20
 """A round may be lost to an unlucky draw with probability at most 2^-20."""
+
+
+def bits_per_round(rounds: int) -> int:
+    """Return b such that so many graphs, each failing with 2^-b, fail with 2^-40 at most."""
+    return SECURITY_BITS + (rounds - 1).bit_length()
 
 
 def privacy_bits(
@@ -43,22 +49,35 @@ def recovery_bits(parties: int, max_dropouts: int, degree: int, threshold: int) 
     return -recovery_failure(parties, max_dropouts=max_dropouts, degree=degree, threshold=threshold)
 
 
-@lru_cache(maxsize=256)
 def safe_thresholds(
-    parties: int, colluders: int, max_dropouts: int, degree: int
+    parties: int, colluders: int, max_dropouts: int, degree: int, rounds: int
 ) -> tuple[int, int] | None:
     """Return the smallest and the largest threshold that are good enough for this degree.
+
+    Args:
+        parties: in the agreement.
+        colluders: at most.
+        max_dropouts: at most.
+        degree: holders that each party draws.
+        rounds: of the agreement, at most.
 
     Returns:
         ``None`` where no threshold is, or where the smallest roster lacks so many others.
     """
+    return _safe_thresholds(parties, colluders, max_dropouts, degree, bits_per_round(rounds))
+
+
+@lru_cache(maxsize=256)
+def _safe_thresholds(
+    parties: int, colluders: int, max_dropouts: int, degree: int, bits: int
+) -> tuple[int, int] | None:
     fewest = parties - max_dropouts
     if fewest <= COMPLETE_UP_TO or colluders > fewest - 2 or not 1 <= degree < fewest - 1:
         return None
 
     def private_at_the_ends(threshold: int) -> bool:
         return all(
-            _privacy_bits(roster, colluders, degree, threshold) >= SECURITY_BITS
+            _privacy_bits(roster, colluders, degree, threshold) >= bits
             for roster in (fewest, parties)
         )
 
@@ -70,28 +89,32 @@ def safe_thresholds(
     candidates = range(1, degree + 1)
     low = bisect_left(candidates, True, key=private_at_the_ends) + 1
     high = bisect_left(candidates, True, key=lost)
-    while (
-        low <= high and privacy_bits(parties, colluders, max_dropouts, degree, low) < SECURITY_BITS
-    ):
+    while low <= high and privacy_bits(parties, colluders, max_dropouts, degree, low) < bits:
         low += 1
     return (low, high) if low <= high else None
 
 
-@lru_cache(maxsize=64)
-def suggest_graph(parties: int, colluders: int, max_dropouts: int) -> GraphPlan | None:
-    """Return the smallest drawn graph that is good enough on every roster.
+def suggest_graph(parties: int, colluders: int, max_dropouts: int, rounds: int) -> GraphPlan | None:
+    """Return the smallest drawn graph that is good enough on every roster, in so many rounds.
 
     Returns:
         ``None`` where only the complete graph is.
     """
+    return _suggest_graph(parties, colluders, max_dropouts, bits_per_round(rounds))
+
+
+@lru_cache(maxsize=64)
+def _suggest_graph(parties: int, colluders: int, max_dropouts: int, bits: int) -> GraphPlan | None:
     if parties - max_dropouts <= COMPLETE_UP_TO:
         return None
     try:
-        start = plan_graph(parties, colluders=colluders, max_dropouts=max_dropouts)
+        start = plan_graph(
+            parties, colluders=colluders, max_dropouts=max_dropouts, security_bits=bits
+        )
     except AgreementError:  # not even the complete graph would do
         return None
     for degree in range(start.degree, parties - max_dropouts - 1):
-        thresholds = safe_thresholds(parties, colluders, max_dropouts, degree)
+        thresholds = _safe_thresholds(parties, colluders, max_dropouts, degree, bits)
         if thresholds is not None:
             return GraphPlan(degree, thresholds[0], complete=False)
     return None

@@ -41,7 +41,9 @@ def validate(agreement: Agreement) -> list[str]:
 def _problems(agreement: Agreement) -> Iterator[AgreementError]:
     yield from _members(agreement)
     yield from mechanism_problems(agreement)
-    counts = list(count_problems(len(agreement.parties), agreement.aggregation))
+    counts = list(
+        count_problems(len(agreement.parties), agreement.aggregation, agreement.max_rounds)
+    )
     yield from counts
     names: set[str] = set()
     noised = True
