@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from parties.coordinator.ports import ServerEvent
+from parties.ledger_store import LeafStore
 from parties.party.ports import ClientEvent
 from parties.transport.events import Connected, Disconnected, Message, SessionLost
 from protocols.errors import JournalError
@@ -105,10 +106,31 @@ class MemorySpoke:
             network.hub_events.put_nowait(Message(self._name, memoryview(arrives)))
 
 
+class MemoryLedger:
+    """Implements :class:`parties.ledger_store.LeafStore`."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+
+    @property
+    def size(self) -> int:
+        return len(self.kept)
+
+    def append(self, leaves: Sequence[bytes]) -> None:
+        self.kept.extend(leaves)
+
+    def leaf(self, position: int) -> bytes:
+        return self.kept[position]
+
+    def leaves(self, start: int = 0) -> Iterator[bytes]:
+        yield from self.kept[start:]
+
+
 class MemoryJournal:
     """The journals' contract without a disk; outlives the node that writes it."""
 
     def __init__(self) -> None:
+        self.ledger: LeafStore = MemoryLedger()
         self.promises: dict[tuple[int, str], bytes] = {}
         self.values: dict[str, bytes] = {}
         self.blobs: dict[bytes, bytes] = {}

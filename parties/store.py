@@ -16,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from parties.database import Database, Schema
+from parties.database import Database
+from parties.journal_schema import JOURNAL_FILE, JOURNAL_SCHEMA
+from parties.ledger_store import LedgerStore
 from parties.state_directory import StateDirectory
 from protocols.errors import JournalError, MisuseError
 from protocols.identity import DIGEST_BYTES
 
-JOURNAL_FILE: Final = "journal.sqlite"
 MAX_VALUE_BYTES: Final = 900_000_000
 """SQLite's own bound is 10^9 bytes; larger things belong into blobs."""
 MAX_DETAIL_LENGTH: Final = 64 * 1024
@@ -30,41 +31,6 @@ MAX_STEP_LENGTH: Final = 64
 Outcome = Literal["completed", "aborted"]
 
 _OWNER: Final = "securefed/owner"
-_SCHEMA: Final = Schema(
-    application_id=0x53464A31,  # "SFJ1"
-    version=1,
-    sql="""
-CREATE TABLE promises (
-    round INTEGER NOT NULL CHECK (round >= 0), step TEXT NOT NULL, digest BLOB NOT NULL,
-    seal BLOB NOT NULL, PRIMARY KEY (round, step)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
-
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, round INTEGER NOT NULL, kind TEXT NOT NULL,
-    detail TEXT NOT NULL
-) STRICT;
-
-CREATE TABLE records (
-    round INTEGER PRIMARY KEY, task TEXT NOT NULL,
-    outcome TEXT NOT NULL CHECK (outcome IN ('completed', 'aborted')),
-    reason TEXT NOT NULL, dropouts TEXT NOT NULL, model BLOB
-) STRICT;
-
-CREATE TRIGGER promises_stay BEFORE UPDATE ON promises
-    BEGIN SELECT RAISE(ABORT, 'a promise is never changed'); END;
-
-CREATE TRIGGER promises_last BEFORE DELETE ON promises
-    BEGIN SELECT RAISE(ABORT, 'a promise is never deleted'); END;
-
-CREATE TRIGGER records_stay BEFORE UPDATE ON records
-    BEGIN SELECT RAISE(ABORT, 'a record is never changed'); END;
-
-CREATE TRIGGER records_last BEFORE DELETE ON records
-    BEGIN SELECT RAISE(ABORT, 'a record is never deleted'); END;
-""",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +89,7 @@ class Journal:
         self._clock = clock
         self._directory = StateDirectory(directory)
         try:
-            self._database = Database(self._directory, JOURNAL_FILE, _SCHEMA)
+            self._database = Database(self._directory, JOURNAL_FILE, JOURNAL_SCHEMA)
             try:
                 self._claim(owner)
             except BaseException:
@@ -152,6 +118,11 @@ class Journal:
     def transaction(self) -> AbstractContextManager[None]:
         """Make everything in the block durable together, or nothing of it. Never await inside."""
         return self._database.transaction()
+
+    @property
+    def ledger(self) -> LedgerStore:
+        """The node's copy of the ledger, durable together with the rest."""
+        return LedgerStore(self._database)
 
     def promise(self, round: int, step: str, digest: bytes) -> None:  # noqa: A002 - the paper's noun
         """Record that we say ``digest`` at this step, before we say it. Again is no change.

@@ -183,6 +183,32 @@ class JournalError(SecureFedError):
     """A promise already on record forbids this one, or the state cannot be written."""
 
 
+class LedgerError(SecureFedError):
+    """A ledger, one of its heads or an exported bundle does not prove what it should.
+
+    Attributes:
+        finding: short name of what is wrong, such as ``"commit-missing"``; part of the interface.
+        reason: what was found, in one clause.
+        leaf: position of the leaf at fault in the log, from 0; ``None`` if no single one is.
+        party: whose leaf it is, as far as it can be known; else empty.
+        round: round that it belongs to; 0 outside any.
+    """
+
+    def __init__(
+        self,
+        finding: str,
+        reason: str,
+        *,
+        leaf: int | None = None,
+        party: str = "",
+        round: int = 0,  # noqa: A002 - the papers' noun
+    ) -> None:
+        place = "" if leaf is None else f" at leaf {leaf}"
+        super().__init__(f"{finding}{place}: {reason}")
+        self.finding, self.reason, self.leaf = finding, reason, leaf
+        self.party, self.round = party, round
+
+
 class TransportError(SecureFedError):
     """The connection failed for good, or the peer broke the framing rules."""
 

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from protocols.edwards import is_safe_point
 from protocols.errors import KeyFileError, MisuseError, SignatureError
 from protocols.version import PROTOCOL_VERSION
 
@@ -78,6 +79,13 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         )
 
 
+def signed_bytes(envelope: Envelope) -> bytes:
+    """Return the bytes that the signature of an envelope of this protocol version covers."""
+    return _signed_bytes(
+        envelope.agreement, envelope.round, envelope.step, envelope.sender, envelope.payload
+    )
+
+
 def _signed_bytes(agreement: bytes, round_: int, step: str, sender: str, payload: bytes) -> bytes:
     # Every variable field is length-prefixed, so that no two field tuples share one byte string.
     name, verb = sender.encode(), step.encode()
@@ -93,29 +101,6 @@ def _signed_bytes(agreement: bytes, round_: int, step: str, sender: str, payload
             payload,
         )
     )
-
-
-_PRIME: Final = 2**255 - 19
-_CURVE_D: Final = -121665 * pow(121666, -1, _PRIME) % _PRIME
-_ORDER_8_Y: Final = int.from_bytes(
-    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little"
-)
-_SMALL_ORDER_Y: Final = frozenset({0, 1, _PRIME - 1, _ORDER_8_Y, _PRIME - _ORDER_8_Y})
-
-
-def _is_safe_point(raw: bytes) -> bool:
-    """Tell whether 32 bytes are a canonical point on edwards25519 of large order.
-
-    Under a point of small order, such as the neutral one, a signature verifies for any message
-    that anybody chooses (RFC 8032 section 5.1.7 leaves that check to the protocol). A typing error
-    leaves the curve half of the time, which this finds before anybody signs.
-    """
-    y = int.from_bytes(raw, "little") & (2**255 - 1)
-    if y >= _PRIME or y in _SMALL_ORDER_Y:
-        return False
-    # x^2 = (y^2 - 1) / (d y^2 + 1) must be a square; Euler's criterion on the product.
-    square = (y * y - 1) * (_CURVE_D * y * y + 1) % _PRIME
-    return pow(square, (_PRIME - 1) // 2, _PRIME) == 1
 
 
 def _check_domain(domain: bytes) -> None:
@@ -138,7 +123,7 @@ class VerifyKey:
                 anybody can make signatures.
         """
         self.name, self.raw = name, bytes(raw)
-        if len(self.raw) != PUBLIC_KEY_BYTES or not _is_safe_point(self.raw):
+        if len(self.raw) != PUBLIC_KEY_BYTES or not is_safe_point(self.raw):
             raise SignatureError(name, "identity", "not an Ed25519 public key")
         try:
             self._key = Ed25519PublicKey.from_public_bytes(self.raw)
@@ -156,12 +141,8 @@ class VerifyKey:
             MisuseError: ``domain`` is not one that :meth:`Identity.sign_bytes` takes.
         """
         _check_domain(domain)
-        try:
-            self._key.verify(signature, domain + b"\x00" + message)
-        except InvalidSignature as error:
-            raise SignatureError(
-                self.name, domain.decode(), "the signature is not valid"
-            ) from error
+        if not self.accepts(domain + b"\x00" + message, signature):
+            raise SignatureError(self.name, domain.decode(), "the signature is not valid")
 
     def verify(self, envelope: Envelope) -> None:
         """Check that this key signed ``envelope`` as it stands.
@@ -177,13 +158,20 @@ class VerifyKey:
                 envelope.step,
                 f"protocol version {envelope.version}, this node speaks {PROTOCOL_VERSION}",
             )
-        signed = _signed_bytes(
-            envelope.agreement, envelope.round, envelope.step, envelope.sender, envelope.payload
-        )
+        if not self.accepts(signed_bytes(envelope), envelope.signature):
+            raise SignatureError(self.name, envelope.step, "the signature is not valid")
+
+    def accepts(self, message: bytes, signature: bytes) -> bool:
+        """Tell whether this key signed exactly these bytes, whatever they are.
+
+        For bytes that :func:`signed_bytes` or a signed note gave; a caller who makes up a message
+        of its own uses :meth:`verify_bytes`, which keeps domains apart.
+        """
         try:
-            self._key.verify(envelope.signature, signed)
-        except InvalidSignature as error:
-            raise SignatureError(self.name, envelope.step, "the signature is not valid") from error
+            self._key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
 
 
 class Identity:
@@ -219,6 +207,19 @@ class Identity:
         """
         _check_domain(domain)
         return self._key.sign(domain + b"\x00" + message)
+
+    def sign_text(self, text: bytes) -> bytes:
+        """Sign the text of a note, raw, as other tools expect it (C2SP signed notes).
+
+        A text holds no zero byte, and whatever else this key signs begins with a domain and one, so
+        that a note is never taken for an envelope or a detached signature.
+
+        Raises:
+            MisuseError: ``text`` is empty or holds a zero byte.
+        """
+        if not text or b"\x00" in text:
+            raise MisuseError("a note is text without any zero byte")
+        return self._key.sign(text)
 
     def seal(self, *, agreement: bytes, round_: int, step: str, payload: bytes) -> Envelope:
         """Sign raw payload bytes for one step of one round.

@@ -10,7 +10,9 @@ import msgspec
 from protocols.agreement import Agreement, Task
 from protocols.agreement.noise import summed_values
 from protocols.identity import NO_ROUND, Digest, Envelope, Identity, Name
+from protocols.intent import Terms
 from protocols.masking.context import RoundContext
+from protocols.masking.messages import Parties
 from protocols.wire import encode
 
 MAX_REASON_LENGTH: Final = 500
@@ -19,20 +21,37 @@ MAX_STEP_LENGTH: Final = 32
 Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH, pattern=r"^[ -~…]*\Z")]
 StepName = Annotated[str, msgspec.Meta(max_length=MAX_STEP_LENGTH, pattern=r"^[a-z0-9-]*\Z")]
 RoundInTask = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+LeafCount = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+Epsilon = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 
 
 class RoundOpen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Coordinator to party: a round begins. The global model is attached.
+    """Coordinator to party: a round begins. The global model is attached. This is the *intent*.
 
     Attributes:
         task: name of the task in the agreement.
         round_in_task: 1 for the task's first round; aborted rounds count.
         model: SHA-256 digest of the attached model, 32 bytes.
+        tree_size: leaves in the ledger before this intent.
+        tree_root: root over them, 32 bytes: it binds everything that was.
+        invited: parties that are asked to take part, by number, in order.
+        terms: under which every party computes; ``None`` where no noise is agreed.
+        outputs: names of everything that the round opens.
+        epsilon_before: spent by every person before, by the Renyi accountant; ``None`` without
+            noise.
+        epsilon_after: the same with this round, which is charged whether it completes or not.
     """
 
     task: Name
     round_in_task: RoundInTask
     model: Digest
+    tree_size: LeafCount
+    tree_root: Digest
+    invited: Annotated[Parties, msgspec.Meta(min_length=1)]
+    terms: Terms | None
+    outputs: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=8)]
+    epsilon_before: Epsilon | None
+    epsilon_after: Epsilon | None
 
 
 class RoundAborted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -47,12 +66,18 @@ class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     Attributes:
         model: digest of the next global model, 32 bytes.
-        survivors: how many parties are in the sum.
+        aggregate: SHA-256 of the opened sum, little-endian words, 32 bytes.
+        survivors: parties in the sum, by number, in order.
+        dropouts: parties that dealt shares and are not in the sum, by number, in order.
+        noise_meter: measured over promised variance of the noise; ``None`` without noise.
         done: whether the task is finished; then :class:`FinalModel` follows.
     """
 
     model: Digest
-    survivors: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    aggregate: Digest
+    survivors: Annotated[Parties, msgspec.Meta(min_length=1)]
+    dropouts: Parties
+    noise_meter: Annotated[float, msgspec.Meta(ge=0, le=1e300)] | None
     done: bool
 
 
@@ -119,12 +144,18 @@ def step_name(step: str) -> str:
 
 
 def round_context(
-    agreement: Agreement, digest: bytes, round_: int, task: Task, round_in_task: int
+    agreement: Agreement,
+    digest: bytes,
+    round_: int,
+    task: Task,
+    round_in_task: int,
+    intent: bytes = b"",
 ) -> RoundContext:
     """Return the public facts of one round.
 
-    Everything is from the agreement but the two numbers. The task and its round are bound into
-    every digest of the round, so that parties who were told different ones never confirm one set.
+    Everything is from the agreement but the two numbers and the intent. The task, its round and the
+    intent, which binds the ledger so far, go into every digest of the round, so that parties who
+    were told different ones never confirm one set.
 
     Args:
         agreement: in force.
@@ -132,6 +163,8 @@ def round_context(
         round_: number of the round, from 1.
         task: one of the agreement's tasks.
         round_in_task: number of the round within the task, from 1.
+        intent: digest of the message that opened the round, 32 bytes; empty to look at the numbers
+            of a round that nobody opens.
     """
     rules = agreement.aggregation
     noised = agreement.privacy.mechanism != "none"
@@ -150,5 +183,5 @@ def round_context(
         modulus_bits=task.modulus_bits,
         count=summed_values(agreement, task),
         max_message_bytes=rules.max_message_bytes,
-        purpose=msgspec.msgpack.encode((task.name, round_in_task)),
+        purpose=msgspec.msgpack.encode((task.name, round_in_task, intent)),
     )

@@ -14,6 +14,7 @@ from protocols.agreement import Agreement, Task
 from protocols.agreement.noise import summed_values
 from protocols.agreement.sizes import blank_envelope, packet_size, step_sizes
 from protocols.encoding import packed_size, word_bits_for
+from protocols.intent import outputs_of, terms_of
 from protocols.rounds import RoundOpen, RoundResult
 
 UP: Final = ("advertise", "share", "submit", "confirm", "unmask")
@@ -143,8 +144,23 @@ def forecast(
 
 def opening_bytes(agreement: Agreement, task: Task, model: int) -> int:
     """Return the bytes of the message that opens a round with a model of ``model`` bytes."""
-    opened = RoundOpen(task.name, task.rounds, _DIGEST)
     hub, round_ = agreement.coordinator.name, agreement.max_rounds
+    terms = terms_of(agreement, task)
+    spent = None if terms is None else agreement.privacy.epsilon
+    # A log of this many rounds has about as many leaves as its parties said things.
+    leaves = round_ * (2 * len(agreement.parties) + 3)
+    opened = RoundOpen(
+        task.name,
+        task.rounds,
+        _DIGEST,
+        leaves,
+        _DIGEST,
+        tuple(range(len(agreement.parties))),
+        terms,
+        outputs_of(agreement, task),
+        spent,
+        spent,
+    )
     return packet_size(blank_envelope(round_, "open", hub, opened), model)
 
 
@@ -180,7 +196,9 @@ def _forecast_task(
 
 def _messages(agreement: Agreement, task: Task, model: int) -> dict[str, int]:
     hub, round_ = agreement.coordinator.name, agreement.max_rounds
-    result = RoundResult(_DIGEST, len(agreement.parties), done=False)
+    meter = None if agreement.privacy.mechanism == "none" else 1.0
+    everybody = tuple(range(len(agreement.parties)))
+    result = RoundResult(_DIGEST, _DIGEST, everybody, (), meter, done=False)
     sizes = step_sizes(agreement, task)
     sizes["open"] = opening_bytes(agreement, task, model)
     sizes["result"] = packet_size(blank_envelope(round_, "result", hub, result))

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.framing import opening
 from support.nodes import GLM, make_agreement
 
 from protocols.admission import Progress, admit, find_task
@@ -19,7 +20,6 @@ from protocols.errors import (
     ReplayError,
     SecureFedError,
 )
-from protocols.rounds import RoundOpen
 
 ROUNDS = (3, 1, 4)
 NAMES = ("first", "second", "third")
@@ -31,7 +31,7 @@ HUB = "coordinator"
 
 
 def propose(progress: Progress, round_: int, task: str, place: int, model: bytes) -> Progress:
-    return admit(progress, PLAN, round_, RoundOpen(task, place, model), INITIAL[task]).progress
+    return admit(progress, PLAN, round_, opening(task, place, model), INITIAL[task]).progress
 
 
 def begin(round_: int = 1, place: int = 1) -> Progress:
@@ -179,7 +179,7 @@ def test_rounds_beyond_the_agreement_and_tasks_outside_it_are_refused():
     with pytest.raises(PolicyError, match="beyond the 8 rounds"):
         propose(begin(), 9, "third", 4, OTHER[0])
     with pytest.raises(PolicyError, match="no task 'fourth'"):
-        admit(Progress(), PLAN, 1, RoundOpen("fourth", 1, OTHER[0]), None)
+        admit(Progress(), PLAN, 1, opening("fourth", 1, OTHER[0]), None)
 
 
 def test_a_task_that_is_over_is_not_touched_again():

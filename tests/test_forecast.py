@@ -13,14 +13,16 @@ from support.agreements import (
     make_agreement,
     plain_agreement,
 )
+from support.framing import opening, result
 from support.seeded import seeded
 
 from protocols.agreement import Agreement, agreement_from
 from protocols.agreement.sizes import step_sizes
 from protocols.identity import Envelope
+from protocols.intent import statement, terms_of
 from protocols.masking.coordinator import MaskingCoordinator
 from protocols.masking.party import MaskingParty
-from protocols.rounds import RoundOpen, RoundResult, round_context, seal
+from protocols.rounds import round_context, seal
 from protocols.wire import Packet, encode
 from securefed.forecast import ORDER, UP, forecast, opening_bytes
 
@@ -52,27 +54,28 @@ def measure(agreement: Agreement, number: int = 0) -> dict[str, int]:
             take(reply)
 
     model = hashlib.sha256(MODEL).digest()
-    opened = RoundOpen(task.name, 1, model)
+    opened = opening(task.name, 1, model, len(agreement.parties))
     note(seal(hub_identity, digest, 1, opened), MODEL)
     for index, node in enumerate(nodes):
         envelope = node.advertise()
         if index == number:
             note(envelope)
         hub.receive_advertise(envelope)
+    stated = statement(model, terms_of(agreement, task))
     exchange(hub.close_advertise(), MaskingParty.receive_roster, hub.receive_shares)
     deliveries = hub.close_shares()
     note(deliveries[number])
     for index, envelope in deliveries.items():
         nodes[index].receive_delivery(envelope)
         words = np.zeros(task.dimension, dtype=context.word)
-        header, vector = nodes[index].submit(words, model=model)
+        header, vector = nodes[index].submit(words, model=model, statement=stated)
         if index == number:
             note(header, vector)
         hub.receive_submission(header, vector, model=model)
     exchange(hub.close_submissions(), MaskingParty.receive_survivors, hub.receive_confirmation)
     exchange(hub.close_confirmations(), MaskingParty.receive_confirmations, hub.receive_unmask)
     hub.finish()
-    note(seal(hub_identity, digest, 1, RoundResult(model, len(nodes), done=False)))
+    note(seal(hub_identity, digest, 1, result(model, len(nodes), done=False)))
     return sizes
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols import edwards
 from protocols import identity as identity_module
 from protocols.errors import KeyFileError, MisuseError, SignatureError
 from protocols.identity import (
@@ -244,7 +245,7 @@ def _encode_point(y: int, sign: int) -> bytes:
 def _small_order_y() -> set[int]:
     """Small-order points by definition: doubling three times reaches the neutral element."""
     found = set()
-    for y in (*range(3), PRIME - 1, identity_module._ORDER_8_Y, PRIME - identity_module._ORDER_8_Y):
+    for y in (*range(3), PRIME - 1, edwards._ORDER_8_Y, PRIME - edwards._ORDER_8_Y):
         square = (y * y - 1) * pow(CURVE_D * y * y + 1, -1, PRIME) % PRIME
         current_y, x_squared = y, square
         for _ in range(3):
@@ -264,7 +265,7 @@ def _small_order_y() -> set[int]:
 def test_the_list_of_small_order_points_is_right_and_whole() -> None:
     # The 8-torsion of edwards25519 is cyclic: 8 points, of which y and -y pairs share signs of x.
     found = _small_order_y()
-    assert found == set(identity_module._SMALL_ORDER_Y)
+    assert found == set(edwards._SMALL_ORDER_Y)
     points = sum(1 if y in (1, PRIME - 1) else 2 for y in found)
     assert points == 8
 
@@ -273,7 +274,7 @@ def test_the_list_of_small_order_points_is_right_and_whole() -> None:
     "raw",
     [
         _encode_point(y + wrap, sign)
-        for y in sorted(identity_module._SMALL_ORDER_Y)
+        for y in sorted(edwards._SMALL_ORDER_Y)
         for wrap in (0, PRIME)
         for sign in (0, 1)
         if y + wrap < 2**255

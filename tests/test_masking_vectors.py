@@ -168,6 +168,7 @@ def test_digests_bind_the_facts_of_the_round(reader):
             bytes.fromhex(reader.case["model"]),
             hashlib.sha256(wire).digest(),
             reader.facts["count"],
+            bytes.fromhex(reader.case["statement"]),
         ]
 
 

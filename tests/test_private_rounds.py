@@ -8,6 +8,7 @@ from fractions import Fraction
 import msgspec
 import numpy as np
 import pytest
+from support.lies import read
 from support.masking import seeded_random
 from support.nodes import toy_data
 from support.private import PARTIES, ROUNDS, company_federation, nodes, private_federation
@@ -238,11 +239,11 @@ def test_a_party_whose_people_grew_past_the_agreed_number_does_not_leave_the_rou
 
 def test_nobody_learns_how_many_people_were_sampled():
     _, identities, agreement = private_federation(rounds=3)
-    sizes = []
+    sizes: dict[str, list[int]] = {}
 
     def hook(sender: str, _receiver: str, body: bytes) -> bytes:
         if sender == "party-0":
-            sizes.append(len(body))
+            sizes.setdefault(read(body).envelope.step, []).append(len(body))
         return body
 
     made = nodes(agreement, identities, hook=hook)
@@ -257,11 +258,9 @@ def test_nobody_learns_how_many_people_were_sampled():
     made.trainers["party-0"].person_vectors = watching
     asyncio.run(made.run())
     assert len(set(asked)) > 1  # the samples differ in size
-    rounds = len(asked)
-    assert len(sizes) % rounds == 0
-    each = [sizes[start::rounds] for start in range(rounds)]
-    per_round = [sizes[i : i + len(sizes) // rounds] for i in range(0, len(sizes), len(each[0]))]
-    assert all(one == per_round[0] for one in per_round)  # the messages do not
+    for step in ("advertise", "share", "submit", "confirm", "unmask"):
+        assert len(sizes[step]) == len(asked)
+        assert len(set(sizes[step])) == 1  # the messages do not
     told = {key for who, event in made.events if who == "party-0" for key in event.detail}
     assert not {key for key in told if "people" in key or "batch" in key or "sampl" in key}
 

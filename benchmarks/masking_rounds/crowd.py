@@ -223,8 +223,9 @@ class Crowd:
             add_masks_parallel(values, self._masks(number), CORES)
             wire = pack(values, self.context.modulus_bits)
             digest = hashlib.sha256(wire).digest()
+            count = self.context.count
             envelope = self._seal(
-                number, Submission(self._roster, self._sharers, MODEL, digest, self.context.count)
+                number, Submission(self._roster, self._sharers, MODEL, digest, count, b"")
             )
         self._vectors.write(number, wire)
         return envelope

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from parties.coordinator.membership import Membership
 from parties.coordinator.outbound import Outbound
 from parties.coordinator.ports import ServerEvent
+from parties.coordinator.witnesses import Witnesses
 from parties.mailbox import Mailbox
 from parties.transport.events import Connected, Disconnected, Message, Refused
-from protocols.errors import BelowThresholdError
+from protocols.errors import BelowThresholdError, LedgerError
 
 _DRAIN_SECONDS: Final = 0.005
 _LONGEST_DRAIN_SECONDS: Final = 0.25
 _POLL_SECONDS: Final = 0.1
 
 Tell = Callable[..., None]
-Greetings = Callable[[], Awaitable[Sequence[bytes]]]
-"""What a party is sent that comes with a new session: the models that it may have missed."""
 
 
 class Attendance:
@@ -32,25 +31,28 @@ class Attendance:
         outbound: Outbound,
         mailbox: Mailbox[ServerEvent],
         *,
-        greetings: Greetings,
+        witnesses: Witnesses,
         count_bytes: Callable[[str, int], None],
         tell: Tell,
     ) -> None:
         """Args: all parties' names, and what the node is made of."""
         self._names, self._membership = names, membership
         self._outbound, self._mailbox = outbound, mailbox
-        self._greetings, self._count_bytes, self._tell = greetings, count_bytes, tell
+        self._count_bytes, self._tell = count_bytes, tell
+        self._witnesses = witnesses
 
-    async def note(self, event: Connected | Disconnected | Refused) -> None:
+    def note(self, event: Connected | Disconnected | Refused) -> None:
         """Take note of who came and went."""
         match event:
             case Connected(peer=peer, resumed=resumed):
-                self._membership.came(peer, resumed=resumed)
                 self._tell("connected", peer=peer, resumed=resumed)
-                if not resumed:
+                if resumed:
+                    self._membership.came(peer, resumed=True)
+                else:
+                    # It counts as here once it has said what it holds of the ledger.
+                    self._membership.returned(peer, time.monotonic())
+                    self._witnesses.forget(peer)
                     self._outbound.forget(peer)
-                    for body in await self._greetings():
-                        self._outbound.post(peer, body)
             case Disconnected(peer=peer, reason=reason):
                 self._membership.went(peer, time.monotonic())
                 self._tell("disconnected", peer=peer, reason=reason)
@@ -86,7 +88,8 @@ class Attendance:
                 pause = _DRAIN_SECONDS
                 continue
             have = len(self._membership.connected)
-            hoped = everybody or self._membership.next_expiry(self._names, now) is not None
+            awaited = self._membership.next_expiry(self._names, now) is not None
+            hoped = everybody or awaited or self._membership.arriving(now)
             if have == len(self._names):
                 return
             if have >= need and (not hoped or waited >= hope_seconds):
@@ -95,10 +98,42 @@ class Attendance:
                 raise BelowThresholdError("connect", have=have, need=need)
             pause = _POLL_SECONDS
 
+    async def cosign(self, *, deadline_seconds: float, patience_seconds: float) -> None:
+        """Have the head of the log cosigned, by all who are here and at least by a quorum.
+
+        Args:
+            deadline_seconds: how long more than a quorum are waited for.
+            patience_seconds: how long a quorum is waited for.
+
+        Raises:
+            LedgerError: there is none.
+        """
+        start, witnesses = time.monotonic(), self._witnesses
+        witnesses.begin()
+        while True:
+            now = time.monotonic()
+            waited = now - start
+            enough = witnesses.have >= witnesses.need
+            waiting = witnesses.waiting(now, waited=waited)
+            if enough and (not waiting or waited >= deadline_seconds):
+                await witnesses.end()
+                return
+            if not enough and waited >= max(deadline_seconds, patience_seconds):
+                raise LedgerError(
+                    "checkpoint-unwitnessed",
+                    f"{witnesses.have} parties cosigned the ledger, {witnesses.need} have to; "
+                    "start those that are missing, and ask those that refuse what contradicts "
+                    "their copies",
+                )
+            event = await self._mailbox.next(_POLL_SECONDS)
+            if event is not None:
+                await self._between_rounds(event)
+
     async def _between_rounds(self, event: ServerEvent) -> None:
         match event:
             case Message(peer=peer, body=body):
-                # It is late: nobody waits for it any more.
+                # What does not concern the ledger is late: nobody waits for it any more.
                 self._count_bytes(peer, body.nbytes)
+                await self._witnesses.take(peer, body)
             case _:
-                await self.note(event)
+                self.note(event)

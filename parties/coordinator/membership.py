@@ -15,6 +15,7 @@ class Membership:
         self._connected: set[str] = set()
         self._left: dict[str, str] = {}
         self._barred: dict[str, str] = {}
+        self._arriving: dict[str, float] = {}
 
     @property
     def connected(self) -> frozenset[str]:
@@ -29,12 +30,24 @@ class Membership:
     def came(self, name: str, *, resumed: bool) -> None:
         """A party connected; one with a new session has lost the round's messages."""
         self._connected.add(name)
+        self._arriving.pop(name, None)
         if not resumed:
             self._left.setdefault(name, "it came after the round was opened, or was restarted")
+
+    def returned(self, name: str, now: float) -> None:
+        """A party has a new session and has not said yet how much of the ledger it holds."""
+        self._connected.discard(name)
+        self._arriving[name] = now
+        self.leave(name, "it came after the round was opened, or was restarted")
+
+    def arriving(self, now: float) -> bool:
+        """Tell whether a party is about to say so."""
+        return any(now - since < self._grace for since in self._arriving.values())
 
     def went(self, name: str, now: float) -> None:
         """A party lost its connection."""
         self._connected.discard(name)
+        self._arriving.pop(name, None)
         self._gone_since[name] = now
 
     def leave(self, name: str, reason: str) -> None:

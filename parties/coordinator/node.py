@@ -7,15 +7,19 @@ import time
 from dataclasses import dataclass, field
 
 from parties.coordinator.attendance import Attendance
+from parties.coordinator.keeper import LedgerKeeper
 from parties.coordinator.membership import Membership
 from parties.coordinator.opened_sum import OpenedSum, open_sum
 from parties.coordinator.outbound import Outbound
 from parties.coordinator.ports import CoordinatorJournal, CoordinatorLink, ServerEvent
 from parties.coordinator.progress import RESTART, RoundRecord
 from parties.coordinator.publisher import Publisher
-from parties.coordinator.round import RoundPlan, RoundRunner
+from parties.coordinator.round import RoundRunner
+from parties.coordinator.round_plan import RoundPlan
 from parties.coordinator.runbook import Runbook
+from parties.coordinator.scribe import Scribe
 from parties.coordinator.strategy import Published, Strategy
+from parties.coordinator.witnesses import Witnesses
 from parties.mailbox import Mailbox
 from parties.reporting import CalmReport, Detail, Event, Report, log_event
 from protocols.agreement import SignedAgreement, Task
@@ -31,7 +35,7 @@ from protocols.identity import Identity
 from protocols.masking.coordinator_states import Aggregate
 from protocols.masking.unmasking import AddMasks
 from protocols.prg import add_masks
-from protocols.rounds import round_context
+from protocols.rounds import RunEnded, round_context
 
 MAX_ABORTS_IN_A_ROW = 3
 """Aborted rounds after which a run is given up: each costs privacy once noise is accounted for."""
@@ -97,16 +101,33 @@ class CoordinatorNode:
             self._names, grace_seconds=min(grace_seconds, self._deadline), now=time.monotonic()
         )
         self._book = Runbook(journal)
+        self._keeper = LedgerKeeper(signed, identity, journal.ledger)
         self._outbound = Outbound(link, self._unreachable)
         self._publisher = Publisher(
-            signed, identity, self._book, self._outbound, self._membership, tell=self._tell
+            signed,
+            identity,
+            self._book,
+            self._keeper,
+            self._outbound,
+            self._membership,
+            tell=self._tell,
         )
+        self._witnesses = Witnesses(
+            signed,
+            self._keeper,
+            self._outbound,
+            self._membership,
+            greetings=self._publisher.greetings,
+            tell=self._tell,
+        )
+        parts = (journal, self._book, self._keeper, self._witnesses, strategy)
+        self._scribe = Scribe(*parts, agreement.aggregation.max_message_bytes)
         self._attendance = Attendance(
             self._names,
             self._membership,
             self._outbound,
             self._mailbox,
-            greetings=self._publisher.greetings,
+            witnesses=self._witnesses,
             count_bytes=self._publisher.count_bytes,
             tell=self._tell,
         )
@@ -121,6 +142,7 @@ class CoordinatorNode:
             NoResultError: a task used up its rounds without a single sum.
             SecureFedError: anything else that ends the run; parties are told.
         """
+        await asyncio.to_thread(self._keeper.begin)
         port = await self._link.start()
         self._tell("listening", port=port)
         try:
@@ -132,6 +154,7 @@ class CoordinatorNode:
             await self._run_tasks()
             # Who lost its connection just now should hear the end.
             await self._gather(0, everybody=False)
+            await self._conclude()
             await self._publisher.end("completed", "every task is finished")
         except SecureFedError as error:
             await self._publisher.end("failed", str(error))
@@ -156,6 +179,21 @@ class CoordinatorNode:
             patience_seconds=self._patience,
         )
 
+    async def _witness(self) -> None:
+        """Have parties cosign the log until it ends with a checkpoint."""
+        while not self._keeper.at_checkpoint:
+            await self._attendance.cosign(
+                deadline_seconds=self._deadline, patience_seconds=self._patience
+            )
+
+    async def _conclude(self) -> None:
+        """Record that the run is over, have it witnessed, and give every party the whole log."""
+        await self._witness()
+        if not self._keeper.closed:
+            await asyncio.to_thread(self._keeper.close, RunEnded("completed", ""))
+            await self._witness()
+        self._witnesses.bring_up_to_date(sorted(self._membership.connected))
+
     def _finished(self) -> bool:
         return len(self._book.progress.finals) == len(self._agreement.tasks)
 
@@ -170,6 +208,7 @@ class CoordinatorNode:
                     return
                 await asyncio.to_thread(self._book.begin_task, progress.task + 1)
                 continue
+            await self._witness()
             await self._gather(self._min_roster, everybody=False)
             await self._round(task)
             self._give_up_if_hopeless()
@@ -193,8 +232,8 @@ class CoordinatorNode:
         model = self._book.model
         if model is None:
             model = await asyncio.to_thread(self._strategy.initial_model, task)
-        progress = await asyncio.to_thread(self._book.begin_round, model)
-        plan = RoundPlan(progress.round, task, progress.round_in_task, model)
+        progress = self._book.progress
+        plan = RoundPlan(progress.round + 1, task, progress.round_in_task + 1, model)
         runner = RoundRunner(
             self._agreement,
             self._digest,
@@ -203,6 +242,7 @@ class CoordinatorNode:
             outbound=self._outbound,
             mailbox=self._mailbox,
             journal=self._journal,
+            log=self._scribe,
             membership=self._membership,
             note=self._attendance.note,
             add=self._add,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from parties.ledger_store import LeafStore
 from parties.transport.events import Connected, Disconnected, Message, Refused
 
 ServerEvent = Connected | Disconnected | Message | Refused
@@ -23,6 +24,8 @@ class CoordinatorLink(Protocol):
 class CoordinatorJournal(Protocol):
     """What the node keeps across a crash."""
 
+    @property
+    def ledger(self) -> LeafStore: ...
     def promise(self, round: int, step: str, digest: bytes) -> None: ...  # noqa: A002
     def put(self, key: str, value: bytes) -> None: ...
     def get(self, key: str) -> bytes | None: ...

@@ -10,15 +10,18 @@ from typing import Final, Literal
 
 import msgspec
 
+from parties.coordinator.keeper import LedgerKeeper
 from parties.coordinator.membership import Membership
 from parties.coordinator.outbound import Outbound
 from parties.coordinator.progress import RoundRecord
-from parties.coordinator.round import LONGEST_STUCK_SECONDS, RoundPlan, RoundSum
+from parties.coordinator.round import LONGEST_STUCK_SECONDS
+from parties.coordinator.round_plan import RoundPlan, RoundSum
 from parties.coordinator.runbook import Runbook
 from parties.coordinator.strategy import Published
 from protocols.agreement import SignedAgreement
 from protocols.agreement.noise import composed_epsilon
-from protocols.identity import NO_ROUND, Identity
+from protocols.identity import NO_ROUND, Envelope, Identity
+from protocols.masking.coordinator_states import Aggregate
 from protocols.privacy.noise_meter import NoiseReading
 from protocols.rounds import (
     FinalModel,
@@ -43,6 +46,7 @@ class Publisher:
         signed: SignedAgreement,
         identity: Identity,
         book: Runbook,
+        keeper: LedgerKeeper,
         outbound: Outbound,
         membership: Membership,
         *,
@@ -51,7 +55,7 @@ class Publisher:
         """Args: the agreement in force, our key, and what the node is made of."""
         self._agreement, self._digest, self._identity = signed.agreement, signed.digest, identity
         self._book, self._outbound, self._membership = book, outbound, membership
-        self._tell = tell
+        self._tell, self._keeper = tell, keeper
         self._names = [party.name for party in signed.agreement.parties]
         self._finals: dict[str, bytes] = {}
         self.bytes_up = Counter(book.progress.bytes_up)
@@ -82,10 +86,18 @@ class Publisher:
             noise_verdict="" if reading is None else reading.verdict,
         )
         done = published.done or plan.round_in_task >= plan.task.rounds
-        await self._close(record, done=done, model=published.model)
-        digest = await asyncio.to_thread(_digest, published.model)
-        message = RoundResult(digest, len(record.survivors), done)
-        self._say(self._body(plan.round, message))
+        digest, total = await asyncio.to_thread(_digests, published.model, result.aggregate)
+        message = RoundResult(
+            digest,
+            total,
+            tuple(result.aggregate.survivors),
+            tuple(result.aggregate.dropouts),
+            record.noise_meter,
+            done,
+        )
+        envelope = seal(self._identity, self._digest, plan.round, message)
+        await self._close(record, envelope, done=done, model=published.model)
+        self._say(encode(Packet(envelope)))
         if done:
             self._say(await self._final(record.task))
         self._tell(
@@ -114,8 +126,10 @@ class Publisher:
             seconds=seconds,
         )
         done = progress.round_in_task >= task.rounds and self._book.completed(task.name) > 0
-        await self._close(record, done=done)
-        self._say(self._body(progress.round, RoundAborted(record.step, record.reason)))
+        message = RoundAborted(record.step, record.reason)
+        envelope = seal(self._identity, self._digest, progress.round, message)
+        await self._close(record, envelope, done=done)
+        self._say(encode(Packet(envelope)))
         if done:
             self._say(await self._final(task.name))
         # Why others left is our operator's business, not the parties'.
@@ -140,9 +154,16 @@ class Publisher:
             self._finals[task] = await asyncio.to_thread(self._body, NO_ROUND, message, model)
         return self._finals[task]
 
-    async def _close(self, record: RoundRecord, *, done: bool, model: bytes | None = None) -> None:
+    async def _close(
+        self, record: RoundRecord, said: Envelope, *, done: bool, model: bytes | None = None
+    ) -> None:
         await asyncio.to_thread(
-            self._book.end_round, record, done=done, bytes_up=dict(self.bytes_up), model=model
+            self._book.end_round,
+            record,
+            done=done,
+            bytes_up=dict(self.bytes_up),
+            model=model,
+            also=lambda: self._keeper.end_round(said),
         )
 
     def _privacy_facts(self, record: RoundRecord) -> dict[str, float | str]:
@@ -165,5 +186,7 @@ class Publisher:
             self._outbound.post(name, body)
 
 
-def _digest(model: bytes) -> bytes:
-    return hashlib.sha256(model).digest()
+def _digests(model: bytes, aggregate: Aggregate) -> tuple[bytes, bytes]:
+    """Digest a model, and a sum as little-endian words."""
+    words = aggregate.total.astype(aggregate.total.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(model).digest(), hashlib.sha256(words.data).digest()

@@ -6,18 +6,18 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from parties.attachments import require_bare
 from parties.coordinator.membership import Membership
 from parties.coordinator.outbound import Outbound
 from parties.coordinator.ports import CoordinatorJournal, ServerEvent
+from parties.coordinator.round_plan import RoundLog, RoundPlan, RoundSum
 from parties.mailbox import Mailbox
 from parties.reporting import Detail, Event, Report
 from parties.transport.events import Connected, Disconnected, Message, Refused
-from protocols.agreement import Agreement, Task
+from protocols.agreement import Agreement
 from protocols.errors import (
     DuplicateError,
     PeerError,
@@ -26,10 +26,10 @@ from protocols.errors import (
     UnknownPartyError,
 )
 from protocols.identity import Envelope, Identity
+from protocols.intent import intent_digest
 from protocols.masking.coordinator import MaskingCoordinator
-from protocols.masking.coordinator_states import Aggregate
 from protocols.masking.unmasking import AddMasks
-from protocols.rounds import RoundOpen, Withdrawal, round_context, seal
+from protocols.rounds import Withdrawal, round_context
 from protocols.signed import open_signed
 from protocols.wire import Packet, decode_packet, encode
 
@@ -40,37 +40,7 @@ _MOST_FORGIVEN: Final = 8
 LONGEST_STUCK_SECONDS: Final = 2.0
 """A party that has not taken its last message for so long is not invited to the next round."""
 
-NoteConnection = Callable[[Connected | Disconnected | Refused], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class RoundPlan:
-    """What a round is about.
-
-    Attributes:
-        round: its number.
-        task: the task it belongs to.
-        round_in_task: its number within the task.
-        model: global model that is handed out.
-    """
-
-    round: int
-    task: Task
-    round_in_task: int
-    model: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RoundSum:
-    """A round that succeeded.
-
-    Attributes:
-        aggregate: the sum and who is in it.
-        lost: names of parties that began the round and did not finish it.
-    """
-
-    aggregate: Aggregate
-    lost: tuple[str, ...]
+NoteConnection = Callable[[Connected | Disconnected | Refused], None]
 
 
 class RoundRunner:
@@ -86,6 +56,7 @@ class RoundRunner:
         outbound: Outbound,
         mailbox: Mailbox[ServerEvent],
         journal: CoordinatorJournal,
+        log: RoundLog,
         membership: Membership,
         note: NoteConnection,
         add: AddMasks,
@@ -96,9 +67,8 @@ class RoundRunner:
         self._agreement, self._digest, self._identity = agreement, digest, identity
         self._plan, self._outbound, self._mailbox = plan, outbound, mailbox
         self._journal, self._membership, self._note = journal, membership, note
-        self._report, self._count_bytes = report, count_bytes
-        context = round_context(agreement, digest, plan.round, plan.task, plan.round_in_task)
-        self._hub = MaskingCoordinator(context, identity, add=add)
+        self._report, self._count_bytes, self._log, self._add = report, count_bytes, log, add
+        self._hub: MaskingCoordinator
         self._names = [party.name for party in agreement.parties]
         self._model_digest = b""
         self._deadline = agreement.aggregation.deadline_seconds
@@ -113,17 +83,17 @@ class RoundRunner:
             BelowThresholdError: too few parties were left at some step.
             ShareError: a party dealt shares that open nothing; the round has no sum.
         """
-        await self._open()
+        self._hub = await self._open()
         await self._collect("advertise")
         self._roster = self._heard()
         await self._send(self._hub.close_advertise)
         await self._collect("share")
         await self._send(self._hub.close_shares)
         await self._collect("submit")
-        await self._send(self._hub.close_submissions)
+        await self._send(self._hub.close_submissions, recorded="submit")
         await self._collect("confirm")
         self._confirmed = self._heard()
-        await self._send(self._hub.close_confirmations)
+        await self._send(self._hub.close_confirmations, recorded="confirm")
         await self._collect("unmask")
         aggregate = await asyncio.to_thread(self._hub.finish)
         return RoundSum(aggregate, self._lost())
@@ -135,13 +105,16 @@ class RoundRunner:
     def _heard(self) -> frozenset[str]:
         return frozenset(self._names[number] for number in self._hub.heard)
 
-    async def _open(self) -> None:
+    async def _open(self) -> MaskingCoordinator:
         plan = self._plan
-        body = await asyncio.to_thread(self._prepare_open)
         connected = self._membership.begin_round()
         invited = {
             name for name in connected if self._outbound.stuck_seconds(name) < LONGEST_STUCK_SECONDS
         }
+        numbers = [number for number, name in enumerate(self._names) if name in invited]
+        # Checkpoints first: nobody answers an intent without the log that it builds on.
+        self._log.bring_up_to_date(sorted(invited))
+        body, intent = await asyncio.to_thread(self._prepare_open, numbers)
         self._tell(
             "round-opened",
             task=plan.task.name,
@@ -153,18 +126,25 @@ class RoundRunner:
         for name in frozenset(self._names) - invited:
             why = "has not taken what was sent to it" if name in connected else "was not connected"
             self._membership.leave(name, f"it {why} when the round was opened")
+        context = round_context(
+            self._agreement, self._digest, plan.round, plan.task, plan.round_in_task, intent
+        )
+        return MaskingCoordinator(context, self._identity, add=self._add)
 
-    def _prepare_open(self) -> bytes:
+    def _prepare_open(self, invited: list[int]) -> tuple[bytes, bytes]:
         plan = self._plan
         self._model_digest = hashlib.sha256(plan.model).digest()
-        message = RoundOpen(plan.task.name, plan.round_in_task, self._model_digest)
-        envelope = seal(self._identity, self._digest, plan.round, message)
-        self._journal.promise(plan.round, "open", hashlib.sha256(envelope.payload).digest())
-        return encode(Packet(envelope, memoryview(plan.model)))
+        envelope = self._log.begin(plan, self._model_digest, invited)
+        return encode(Packet(envelope, memoryview(plan.model))), intent_digest(envelope.payload)
 
-    async def _send(self, close: Callable[[], Mapping[int, Envelope]]) -> None:
-        """Close a step, put each distinct message on record, then hand it to its receiver."""
-        bodies = await asyncio.to_thread(self._prepare, close)
+    async def _send(
+        self, close: Callable[[], Mapping[int, Envelope]], *, recorded: str = ""
+    ) -> None:
+        """Close a step, put each distinct message on record, then hand it to its receiver.
+
+        What was taken at a ``recorded`` step goes into the ledger.
+        """
+        bodies = await asyncio.to_thread(self._prepare, close, recorded)
         now = time.monotonic()
         for number in sorted(bodies.keys() & self._numbers(now)):
             self._outbound.post(self._names[number], bodies[number])
@@ -173,11 +153,15 @@ class RoundRunner:
         expected = self._membership.expected(self._names, now)
         return frozenset(n for n, name in enumerate(self._names) if name in expected)
 
-    def _prepare(self, close: Callable[[], Mapping[int, Envelope]]) -> dict[int, bytes]:
+    def _prepare(
+        self, close: Callable[[], Mapping[int, Envelope]], recorded: str
+    ) -> dict[int, bytes]:
         mail = close()
         shared = len({id(envelope) for envelope in mail.values()}) == 1
         encoded: dict[int, bytes] = {}
         with self._journal.transaction():
+            if recorded:
+                self._log.flush(recorded)
             for number, envelope in mail.items():
                 if id(envelope) not in encoded:
                     step = envelope.step if shared else f"{envelope.step}-{number}"
@@ -215,9 +199,10 @@ class RoundRunner:
         match event:
             case Message(peer=peer, body=body):
                 self._count_bytes(peer, body.nbytes)
-                await self._hear(peer, body)
+                if not await self._log.take(peer, body):
+                    await self._hear(peer, body)
             case _:
-                await self._note(event)
+                self._note(event)
 
     async def _hear(self, peer: str, body: memoryview) -> None:
         if peer in self._membership.left:
@@ -248,9 +233,12 @@ class RoundRunner:
                 await asyncio.to_thread(hub.receive_shares, envelope)
             case "submit":
                 vector, model = packet.attachment, self._model_digest
+                self._log.check_statement(envelope)
                 await asyncio.to_thread(hub.receive_submission, envelope, vector, model=model)
+                self._log.hold(envelope)
             case "confirm":
                 hub.receive_confirmation(envelope)
+                self._log.hold(envelope)
             case "unmask":
                 await asyncio.to_thread(hub.receive_unmask, envelope)
             case "withdraw":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -94,10 +95,12 @@ class Runbook:
         done: bool,
         bytes_up: dict[str, int],
         model: bytes | None = None,
+        also: Callable[[], None],
     ) -> None:
         """Close the open round with its record and, if it has a sum, the next model.
 
-        When the task is done, its current model is kept as the final one.
+        When the task is done, its current model is kept as the final one. What ``also`` writes is
+        durable together with it.
         """
         digest = self.progress.model if model is None else self._journal.put_blob(model)
         finals = dict(self.progress.finals)
@@ -105,6 +108,7 @@ class Runbook:
             finals[record.task] = digest
         self.records.append(record)
         with self._journal.transaction():
+            also()
             self._journal.put(f"{_ROUND}{record.round}", msgspec.msgpack.encode(record))
             self._save(open=False, done=done, bytes_up=bytes_up, model=digest, finals=finals)
         kept = set(finals.values())

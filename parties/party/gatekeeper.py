@@ -7,6 +7,7 @@ import hashlib
 
 from parties.attachments import read_attachment
 from parties.party.history import History
+from parties.party.ledger_copy import LedgerCopy
 from parties.party.participation import Opening
 from parties.party.purse import Purse
 from parties.party.seat import Seat
@@ -14,6 +15,7 @@ from parties.party.trainer import Trainer
 from protocols.admission import Admitted, find_task
 from protocols.agreement import Agreement, Task
 from protocols.errors import InputError, PolicyError, SecureFedError
+from protocols.intent import Terms, intent_digest, terms_of
 from protocols.rounds import RoundOpen
 from protocols.wire import Packet
 
@@ -22,10 +24,17 @@ class Gatekeeper:
     """Decides; remembers nothing but the initial model of each task, which never changes."""
 
     def __init__(
-        self, agreement: Agreement, history: History, trainer: Trainer, seat: Seat, purse: Purse
+        self,
+        agreement: Agreement,
+        history: History,
+        ledger: LedgerCopy,
+        trainer: Trainer,
+        seat: Seat,
+        purse: Purse,
     ) -> None:
         """Args: the agreement in force; what was; who trains; the round that is; the budget."""
         self._agreement, self._history, self._purse = agreement, history, purse
+        self._ledger = ledger
         self._trainer, self._seat = trainer, seat
         self._initial: dict[str, bytes | None] = {}
 
@@ -39,6 +48,8 @@ class Gatekeeper:
             DuplicateError, EquivocationError, ReplayError, PolicyError, ModelMismatchError: see
                 :func:`protocols.admission.admit`; PolicyError also while we are still busy.
             WireError: the attached model is not the one that was signed; nothing was charged.
+            LedgerError: the intent does not follow from our copy of the ledger, or its last
+                checkpoint does not contain our last commit; nothing was charged.
             InputError: the initial model cannot be computed here.
             BudgetExceededError: the round would pass the privacy budget.
             JournalError: the charge cannot be written down.
@@ -49,8 +60,20 @@ class Gatekeeper:
         if self._seat.overdue:
             raise PolicyError("the last training has not ended; this round is left out")
         model = await read_attachment(packet, opened.model)
+        terms = await asyncio.to_thread(self._own_terms, task, model)
+        if opened.terms != terms:
+            raise PolicyError(f"round {round_} states other terms than the agreement and its model")
+        await asyncio.to_thread(self._ledger.admit, packet.envelope, opened)
         await asyncio.to_thread(self._purse.charge, task)
-        return admitted, Opening(round_, task, opened.round_in_task, model, opened.model)
+        intent = intent_digest(packet.envelope.payload)
+        return admitted, Opening(
+            round_, task, opened.round_in_task, model, opened.model, intent, terms
+        )
+
+    def _own_terms(self, task: Task, model: bytes) -> Terms | None:
+        if self._agreement.privacy.mechanism == "none":
+            return None
+        return terms_of(self._agreement, task, self._trainer.clip_norm(task, model))
 
     async def _initial_digest(self, task: Task) -> bytes | None:
         if task.name not in self._initial:

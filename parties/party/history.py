@@ -1,23 +1,23 @@
 """What a party remembers of a run across restarts: its progress, and which tasks have a model.
 
-A state restored from an older backup forgets the rounds since then, and nothing here can tell. An
-honest coordinator never repeats a number, so the run goes on. A lying one may open such a round
-again; the party then answers with fresh keys and masks. It cannot be led to sign or open anything
-of the round that it forgot, for the secrets of a round are never at rest: the old roster holds
-other keys than its new ones. What it does forget is what those rounds were charged.
+A state restored from an older backup forgets the rounds since then. The ledger, of which every
+party has a copy, holds them: see :meth:`History.learn`. The secrets of a round are never at rest,
+so such a party cannot be led to sign or open anything of a round that it forgot.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from parties.party.ports import PartyJournal
-from protocols.admission import Admitted, Progress, admit, find_task
+from protocols.admission import Admitted, Ending, Progress, admit, find_task
 from protocols.agreement import Agreement
 from protocols.errors import CohortTooSmallError, EquivocationError, JournalError
-from protocols.rounds import FinalModel, RoundOpen, RoundResult
+from protocols.ledger.facts import RoundFacts
+from protocols.rounds import FinalModel, RoundOpen, RoundResult, round_context
 from protocols.wire import encode
 
 _PROGRESS: Final = "progress"
@@ -35,6 +35,8 @@ class History:
         """
         self._agreement, self._journal = agreement, journal
         self._coordinator = agreement.coordinator.name
+        context = round_context(agreement, agreement.digest(), 1, agreement.tasks[0], 1)
+        self._fewest = context.min_survivors
         stored = journal.get(_PROGRESS)
         try:
             self.progress = (
@@ -71,14 +73,45 @@ class History:
             DuplicateError, EquivocationError: it ended before.
             CohortTooSmallError: no honest party would have helped to open such a sum.
         """
-        fewest, n = self._agreement.aggregation.min_cohort, len(self._agreement.parties)
-        if not fewest <= message.survivors <= n:
+        fewest, n = self._fewest, len(self._agreement.parties)
+        if not fewest <= len(set(message.survivors)) <= n:
             raise CohortTooSmallError(
                 self._coordinator,
                 "result",
-                f"{message.survivors} survivors of {n} parties, at least {fewest} are agreed",
+                f"{len(set(message.survivors))} survivors of {n} parties, at least {fewest} are "
+                "agreed",
             )
         self._remember(self.progress.published(self._coordinator, message.model, done=message.done))
+
+    def learn(self, rounds: Iterable[RoundFacts]) -> None:
+        """Take over from the verified ledger what we were not told, or have forgotten.
+
+        Raises:
+            EquivocationError: the ledger says that a round ended otherwise than we were told.
+        """
+        progress = self.progress
+        for one in rounds:
+            if one.round < progress.round:
+                continue
+            position = find_task(self._agreement, one.task)
+            model = one.model_before if one.model_after is None else one.model_after
+            ended: Ending = "aborted" if one.model_after is None else "published"
+            told = one.round == progress.round and progress.ended != "unknown"
+            if told and (progress.ended, progress.model) != (ended, model):
+                raise EquivocationError(
+                    self._coordinator, "extend", f"round {one.round} ended in another way before"
+                )
+            progress = Progress(
+                one.round,
+                position,
+                one.round_in_task,
+                ended,
+                max(progress.over, position + one.task_done),
+                one.model_before,
+                model,
+            )
+        if progress != self.progress:
+            self._remember(progress)
 
     def check_final(self, message: FinalModel) -> int:
         """Return the position of a task whose final model we are given.

@@ -6,11 +6,13 @@ import asyncio
 import time
 from typing import Final
 
-from parties.attachments import read_attachment, require_bare
+from parties.attachments import require_bare
 from parties.mailbox import Mailbox
 from parties.party.correspondence import Correspondence
+from parties.party.endings import Endings
 from parties.party.gatekeeper import Gatekeeper
 from parties.party.history import History
+from parties.party.ledger_copy import LedgerCopy
 from parties.party.participation import Participation
 from parties.party.ports import ClientEvent, PartyJournal, PartyLink
 from parties.party.purse import Purse
@@ -32,7 +34,7 @@ from protocols.errors import (
 )
 from protocols.identity import NO_ROUND, Envelope, Identity
 from protocols.prg import RandomBytes
-from protocols.rounds import FinalModel, RoundAborted, RoundOpen, RoundResult, RunEnded
+from protocols.rounds import RoundOpen, RunEnded
 from protocols.wire import Packet
 
 ANSWERED: Final = {"roster": "shared", "survivors": "confirmed", "confirmations": "unmasked"}
@@ -85,7 +87,20 @@ class PartyNode:
         self._heard = time.monotonic()
         self._history = History(agreement, journal)
         self._purse = Purse(agreement, identity.name, journal, epsilon_ceiling)
-        self._gate = Gatekeeper(agreement, self._history, trainer, self._seat, self._purse)
+        self._ledger = LedgerCopy(signed, identity, journal)
+        self._gate = Gatekeeper(
+            agreement, self._history, self._ledger, trainer, self._seat, self._purse
+        )
+        self._endings = Endings(
+            agreement,
+            self._talk,
+            self._ledger,
+            self._history,
+            self._purse,
+            self._seat,
+            trainer,
+            tell=self._tell,
+        )
         self._mailbox: Mailbox[ClientEvent] = Mailbox(link)
 
     @property
@@ -100,6 +115,7 @@ class PartyNode:
             TransportError: the coordinator refuses us, or was silent for too long.
             JournalError: our state cannot be written; nothing was said that is not on record.
         """
+        self._endings.learn(self._ledger.rounds)
         await self._link.start()
         self._heard = time.monotonic()
         try:
@@ -132,6 +148,8 @@ class PartyNode:
             case Connected():
                 self._heard = time.monotonic()
                 self._tell("connected", peer=event.peer, resumed=event.resumed)
+                if not event.resumed:
+                    await self._send(self._ledger.holding())
             case Disconnected():
                 self._tell("disconnected", peer=event.peer, reason=event.reason)
             case SessionLost():
@@ -170,12 +188,9 @@ class PartyNode:
                 await self._answer(envelope)
             case "deliver":
                 await self._deliver(envelope)
-            case "abort":
-                self._aborted(envelope)
-            case "result":
-                self._result(envelope)
-            case "final":
-                await self._final(packet)
+            case "extend" | "abort" | "result" | "final":
+                if answer := await self._endings.take(packet):
+                    await self._send(answer)
             case "end":
                 return self._talk.verified(envelope, RunEnded, NO_ROUND)
             case _:
@@ -221,26 +236,6 @@ class PartyNode:
             self._tell("refused", peer=fault.party, step=fault.step, reason=fault.reason)
         self._tell("training", task=current.opening.task.name)
         self._seat.train()
-
-    def _aborted(self, envelope: Envelope) -> None:
-        message = self._talk.verified(envelope, RoundAborted, self._history.progress.round)
-        self._history.aborted()
-        self._seat.leave(f"aborted at {message.step}")
-        self._tell("round-aborted", step=message.step, reason=message.reason)
-
-    def _result(self, envelope: Envelope) -> None:
-        message = self._talk.verified(envelope, RoundResult, self._history.progress.round)
-        self._history.published(message)
-        self._seat.leave("the round has a result")
-        self._tell("round-completed", survivors=message.survivors, task_done=message.done)
-
-    async def _final(self, packet: Packet) -> None:
-        message = self._talk.verified(packet.envelope, FinalModel, NO_ROUND)
-        task = self._agreement.tasks[self._history.check_final(message)]
-        model = await read_attachment(packet, message.model)
-        await asyncio.to_thread(self._trainer.finished, task, model)
-        self._history.finished(message)
-        self._tell("model-received", task=message.task)
 
     def _participating(self, envelope: Envelope) -> Participation | None:
         """Find the round of a message; whoever takes the message checks its signature."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from parties.party.contribution import contribution
 from parties.party.trainer import Trainer
 from protocols.agreement import Agreement, Task
 from protocols.errors import MisuseError
 from protocols.identity import Envelope, Identity
+from protocols.intent import Terms, statement
 from protocols.masking.party import MaskingParty
 from protocols.prg import RandomBytes
 from protocols.rounds import round_context
 from protocols.wire import Packet, encode
+
+COMMIT_KEY: Final = "commit"
+"""Where the journal holds our last commit."""
 
 
 class Promises(Protocol):
@@ -28,16 +32,32 @@ class Promises(Protocol):
         """Record durably what is about to be said; another digest for the same step raises."""
         ...
 
+    def put(self, key: str, value: bytes) -> None:
+        """Store a value durably."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A round that this party admitted, with the global model that it starts from."""
+    """A round that this party admitted, with the global model that it starts from.
+
+    Attributes:
+        round: its number.
+        task: of the agreement.
+        round_in_task: its number within the task.
+        model: the global model.
+        digest: of the model, 32 bytes.
+        intent: digest of the intent that we keep in our copy of the ledger, 32 bytes.
+        terms: under which our vector is made; ``None`` without noise.
+    """
 
     round: int
     task: Task
     round_in_task: int
     model: bytes
     digest: bytes
+    intent: bytes
+    terms: Terms | None
 
 
 class Participation:
@@ -56,7 +76,12 @@ class Participation:
         self.opening = opening
         self._agreement, self._promises, self._random = agreement, promises, random
         context = round_context(
-            agreement, digest, opening.round, opening.task, opening.round_in_task
+            agreement,
+            digest,
+            opening.round,
+            opening.task,
+            opening.round_in_task,
+            opening.intent,
         )
         self.role = MaskingParty(context, identity, random)
 
@@ -97,7 +122,13 @@ class Participation:
             round_in_task=opening.round_in_task,
             random=self._random,
         )
-        envelope, vector = self.role.submit(words, model=opening.digest)
+        envelope, vector = self.role.submit(
+            words,
+            model=opening.digest,
+            statement=statement(opening.intent, opening.terms),
+        )
+        # The next round waits until the ledger holds this commit, whether it arrives or not.
+        self._promises.put(COMMIT_KEY, encode(envelope))
         return self._say(envelope, vector)
 
     def _say(self, envelope: Envelope, attachment: bytes = b"") -> bytes:

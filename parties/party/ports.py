@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
+from parties.ledger_store import LeafStore
 from parties.party.participation import Promises
 from parties.transport.events import Connected, Disconnected, Message, Refused, SessionLost
 
@@ -22,5 +24,8 @@ class PartyLink(Protocol):
 class PartyJournal(Promises, Protocol):
     """What the node keeps across a crash."""
 
+    @property
+    def ledger(self) -> LeafStore: ...
+    def transaction(self) -> AbstractContextManager[None]: ...
     def put(self, key: str, value: bytes) -> None: ...
     def get(self, key: str) -> bytes | None: ...

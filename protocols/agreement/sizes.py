@@ -16,6 +16,7 @@ from protocols.agreement.model import Agreement, Task
 from protocols.agreement.noise import summed_values
 from protocols.encoding import packed_size
 from protocols.identity import DIGEST_BYTES, SIGNATURE_BYTES, Envelope
+from protocols.intent import statement, terms_of
 from protocols.masking.messages import (
     SALT_BYTES,
     SHARE_PLAINTEXT_BYTES,
@@ -74,6 +75,7 @@ def step_sizes(agreement: Agreement, task: Task, holders: int | None = None) -> 
         summed_values(agreement, task),
         agreement.holders,
         holders or agreement.holders,
+        len(statement(_DIGEST, terms_of(agreement, task))),
     )
     vector = packed_size(summed_values(agreement, task), task.modulus_bits)
     return {**control, "submit": control["submit"] + vector + _BIN_HEADER}
@@ -81,7 +83,13 @@ def step_sizes(agreement: Agreement, task: Task, holders: int | None = None) -> 
 
 @lru_cache(maxsize=64)
 def _control_sizes(
-    names: tuple[str, ...], hub: str, round_: int, count: int, holders: int, held: int
+    names: tuple[str, ...],
+    hub: str,
+    round_: int,
+    count: int,
+    holders: int,
+    held: int,
+    stated: int,
 ) -> Mapping[str, int]:
     last, longest = len(names) - 1, max(names, key=len)
     parties = tuple(range(len(names)))
@@ -96,7 +104,7 @@ def _control_sizes(
         OpenedShare(u, bytes(SHARE_BYTES), bytes(SALT_BYTES)) for u in _highest(last, held)
     )
     advertise = Advertise(_DIGEST, _DIGEST)
-    submission = Submission(_DIGEST, _DIGEST, _DIGEST, _DIGEST, count)
+    submission = Submission(_DIGEST, _DIGEST, _DIGEST, _DIGEST, count, bytes(stated))
     confirmation = Confirmation(_DIGEST)
     said: dict[str, msgspec.Struct] = {
         "advertise": advertise,

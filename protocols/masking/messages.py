@@ -15,6 +15,7 @@ from protocols.secret_sharing import SHARE_BYTES
 
 MAX_PARTIES: Final = 10_000
 SALT_BYTES: Final = 32
+MAX_STATEMENT_BYTES: Final = 512
 SHARE_PLAINTEXT_BYTES: Final = 2 * (SHARE_BYTES + SALT_BYTES)
 TAG_BYTES: Final = 16
 
@@ -81,13 +82,17 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Submission(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Step 3, party to coordinator: signed header of the packed masked vector beside it."""
+    """Step 3, party to coordinator: signed header of the packed masked vector beside it.
+
+    The statement is of the layer above, which says what the vector was made under.
+    """
 
     roster: Digest
     sharers: Digest
     model: Digest
     vector: Digest
     count: Annotated[int, msgspec.Meta(ge=1, le=2**40)]
+    statement: Annotated[bytes, msgspec.Meta(max_length=MAX_STATEMENT_BYTES)]
 
 
 class Survivors(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

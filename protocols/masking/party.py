@@ -23,6 +23,7 @@ from protocols.masking.context import RoundContext
 from protocols.masking.dealing import Secrets, deal, take
 from protocols.masking.ephemeral import PRIVATE_BYTES, EphemeralKey
 from protocols.masking.messages import (
+    MAX_STATEMENT_BYTES,
     Advertise,
     Confirmation,
     Confirmations,
@@ -183,12 +184,15 @@ class MaskingParty:
 
     # Step 3
 
-    def submit(self, values: Words, *, model: bytes) -> tuple[Envelope, bytes]:
+    def submit(
+        self, values: Words, *, model: bytes, statement: bytes = b""
+    ) -> tuple[Envelope, bytes]:
         """Step 3: mask the encoded update, forget our own mask secrets, sign the digest.
 
         Args:
             values: encoded update in the ring, shape ``(count,)``; left unchanged.
             model: SHA-256 digest of the global model that was trained on, 32 bytes.
+            statement: what the caller says of the vector, signed with it; at most 512 bytes.
 
         Returns:
             The signed :class:`Submission` and the packed masked vector.
@@ -197,19 +201,20 @@ class MaskingParty:
             OutOfOrderError: not exactly after the delivery, since a second vector is never masked;
                 or we withdrew meanwhile.
             InputError: ``values`` has another shape or word type than agreed.
-            MisuseError: ``model`` is no digest.
+            MisuseError: ``model`` is no digest, or the statement is too long.
         """
         state = self._turns.require(Ready)
         check_values(self._context, values)
         if len(model) != DIGEST_BYTES:
             raise MisuseError(f"the digest of a model has {DIGEST_BYTES} bytes")
+        if len(statement) > MAX_STATEMENT_BYTES:
+            raise MisuseError(f"a statement has at most {MAX_STATEMENT_BYTES} bytes")
         with self._turns.taking("submit") as turn:
             wire = blind(self._context, state, self.number, values)
             roster, sharers = state.roster_digest, state.sharers
             digest = self._context.sharers_digest(roster, sharers)
-            submission = Submission(
-                roster, digest, model, hashlib.sha256(wire).digest(), self._context.count
-            )
+            vector = hashlib.sha256(wire).digest()
+            submission = Submission(roster, digest, model, vector, self._context.count, statement)
             envelope = self._context.seal(self._identity, submission)
             turn.next = Submitted(roster, sharers, digest, state.held, model, envelope.payload)
         return envelope, wire

@@ -13,10 +13,13 @@ import msgspec
 from parties.party.node import PartyNode
 from parties.transport.events import Message
 from protocols.identity import Envelope
+from protocols.intent import intent_digest
+from protocols.ledger.messages import seal_ledger
 from protocols.masking.coordinator import MaskingCoordinator
 from protocols.masking.coordinator_states import Aggregate
-from protocols.rounds import RoundOpen, round_context, seal
+from protocols.rounds import RoundAborted, RoundResult, round_context, seal
 from protocols.wire import Packet, decode_packet, encode
+from support.books import Book
 from support.nodes import GLM, NodeFederation, make_agreement, toy_data
 
 SECONDS = 20.0
@@ -45,6 +48,8 @@ class Hub:
         self.model = self.federation.strategy.initial_model(self.agreement.tasks[0])
         self.said: list[tuple[str, Packet]] = []
         self._unheard: list[tuple[str, Packet]] = []
+        self.books = {name: Book(self.signed, self.identities) for name in self.names}
+        self.intents: dict[str, bytes] = {}
         self.parties: dict[str, PartyNode] = {}
         self.nodes: dict[str, asyncio.Task] = {}
 
@@ -86,6 +91,12 @@ class Hub:
         to: Iterable[str] | None = None,
     ) -> None:
         """Sign and deliver one of the messages that frame a round."""
+        targets = list(self.names if to is None else to)
+        if isinstance(message, RoundAborted | RoundResult):
+            for name in targets:
+                book = self.books[name]
+                if book.open is not None and book.round == round_:
+                    book.end(message, self.heard_envelopes())
         self.post(encode(Packet(self.sealed(round_, message), memoryview(attachment))), to)
 
     def open(
@@ -96,10 +107,31 @@ class Hub:
         task: str = "risk",
         to: Iterable[str] | None = None,
     ) -> None:
-        """Open a round; by default the honest next one of the first task."""
+        """Open a round; by default the honest next one of the first task.
+
+        Whatever the ledger needs for it is shown to the party before, if it can be.
+        """
         content = self.model if model is None else model
         place = round_ if place is None else place
-        self.say(round_, RoundOpen(task, place, sha(content)), content, to)
+        for name in self.names if to is None else to:
+            book = self.books[name]
+            if place == round_ or task != self.agreement.tasks[0].name:
+                book.catch_up(round_, sha(self.model), self.heard_envelopes())
+            message = book.opening(round_, task, place, sha(content))
+            self.show(name)
+            envelope = book.begin(round_, message)
+            self.intents[name] = intent_digest(envelope.payload)
+            self.post(encode(Packet(envelope, memoryview(content))), [name])
+
+    def show(self, name: str) -> None:
+        """Send a party the leaves that it has not been shown."""
+        extension = self.books[name].extension()
+        if extension is not None:
+            self.post(encode(Packet(seal_ledger(self.key, self.digest, extension))), [name])
+
+    def heard_envelopes(self) -> list[Envelope]:
+        self.steps("")
+        return [packet.envelope for _, packet in self.said]
 
     # Hearing
 
@@ -126,7 +158,8 @@ class Hub:
         """Steps of everything that a party has said so far, in order."""
         while not self.net.hub_events.empty():
             self._take(self.net.hub_events.get_nowait())
-        return [packet.envelope.step for peer, packet in self.said if peer == name]
+        steps = [packet.envelope.step for peer, packet in self.said if peer == name]
+        return [step for step in steps if step not in {"holding", "cosign"}]
 
     async def refused(self, name: str, count: int = 1) -> list[str]:
         """Wait until a party has refused so often; return its reasons."""
@@ -138,7 +171,8 @@ class Hub:
     def role(self, round_: int, place: int | None = None, task: int = 0) -> MaskingCoordinator:
         place = round_ if place is None else place
         agreed = self.agreement.tasks[task]
-        context = round_context(self.agreement, self.digest, round_, agreed, place)
+        intent = self.intents[self.names[-1]]
+        context = round_context(self.agreement, self.digest, round_, agreed, place, intent)
         return MaskingCoordinator(context, self.key)
 
     def deliver(self, mail: dict[int, Envelope], to: Iterable[str] | None = None) -> None:

@@ -40,9 +40,10 @@ def _others(value: Any) -> Iterator[Any]:
             if value > 0:
                 yield value - 1
         case bytes():
-            yield bytes([value[0] ^ 1]) + value[1:]
-            yield value[:-1] + bytes([value[-1] ^ 128])
-            yield value[:-1]
+            if value:
+                yield bytes([value[0] ^ 1]) + value[1:]
+                yield value[:-1] + bytes([value[-1] ^ 128])
+                yield value[:-1]
             yield value + b"\0"
         case str():
             yield value[:-1] if len(value) > 1 else value + value

@@ -37,7 +37,7 @@ def private_federation(
 
 
 def company_federation(
-    sampling_rate: float = 1.0,
+    sampling_rate: float = 1.0, **privacy: object
 ) -> tuple[Federation, dict[str, Identity], Agreement]:
     identities = make_identities()
     lead = Federation(
@@ -50,7 +50,7 @@ def company_federation(
         "net",
         "torch",
         rounds=2,
-        privacy={"clip_norm": 1.0, "people": 1000, "sampling_rate": sampling_rate},
+        privacy={"clip_norm": 1.0, "people": 1000, "sampling_rate": sampling_rate, **privacy},
         features=3,
         max_rows=1000,
         model="logistic",

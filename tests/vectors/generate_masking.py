@@ -19,6 +19,7 @@ from protocols.prg import RandomBytes
 from protocols.wire import Packet, decode, encode
 
 FOLDER = Path(__file__).parent
+STATEMENT = b"as agreed"
 MODEL = hashlib.sha256(b"vector model").digest()
 
 
@@ -103,7 +104,7 @@ def case(
         if number in silent_at_submit:
             continue
         words = inputs[number].astype(context.word)
-        submission, vector = nodes[number].submit(words, model=MODEL)
+        submission, vector = nodes[number].submit(words, model=MODEL, statement=STATEMENT)
         vectors[str(number)] = vector.hex()
         submitted[number] = submission
         note("submit", number, submission, vector)
@@ -136,6 +137,7 @@ def case(
             "purpose": context.purpose.hex(),
         },
         "model": MODEL.hex(),
+        "statement": STATEMENT.hex(),
         "drawn": [random.drawn.hex() for random in draws if isinstance(random, Draws)],
         "inputs": [words.tolist() for words in inputs],
         "digests": digests(submitted, confirmed),
