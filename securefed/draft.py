@@ -21,13 +21,13 @@ from protocols.agreement.parse import TABLES
 from protocols.errors import AgreementError
 from protocols.identity import Identity
 from securefed.agreement_text import toml_value
+from securefed.draft_noise import DraftNoise
 from securefed.federation import Federation, MemberKeys
 from securefed.learning.glm import LogisticParameters
 from securefed.learning.private_glm import PrivateGlmParameters
 from securefed.learning.private_logistic import PrivateLogisticParameters
 from securefed.learning.private_torch_parameters import PrivateTorchParameters
 from securefed.learning.torch_parameters import TorchParameters
-from securefed.privacy_goal import PrivacyGoal
 
 PARAMETERS: Final[Mapping[str, type[BaseModel]]] = {
     "glm-logistic": LogisticParameters,
@@ -84,38 +84,6 @@ class DraftMember:
             f"{PLACEHOLDER} the public key of {self.name}",
             f"{PLACEHOLDER} the TLS fingerprint of {self.name}",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class DraftNoise:
-    """What every person is promised, and what the noise has to be chosen for.
-
-    Attributes:
-        people: most people of all parties together, a public number.
-        epsilon: over all rounds.
-        delta: of it.
-        clip_norm: largest norm of one person's vector, model units.
-        sampling_rate: probability that a person takes part in a round.
-    """
-
-    people: int
-    epsilon: float = 3.0
-    delta: float = 1e-6
-    clip_norm: float = 1.0
-    sampling_rate: float = 1.0
-
-    @property
-    def goal(self) -> PrivacyGoal:
-        """The promise."""
-        return PrivacyGoal(self.epsilon, self.delta)
-
-    def of_task(self) -> dict[str, Any]:
-        """Return what the one task is told; its noise multiplier follows from the promise."""
-        return {
-            "clip_norm": self.clip_norm,
-            "people": self.people,
-            "sampling_rate": self.sampling_rate,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,21 +214,41 @@ def _table(model: type[BaseModel], row: Mapping[str, Any], *, explained: bool) -
                 if key == "parameters"
                 else _meanings(field)
             )
-            yield ""
-            yield from _comment(field.description or key)
-            yield f"[tasks.{key}]"
-            for name, value in inner.items():
-                yield from _entry(name, value, meanings.get(name, ""))
+            yield from _inner(f"tasks.{key}", field, inner, meanings)
             for name in (n for n in meanings if key == "parameters" and n not in inner):
                 yield from _comment(f"{meanings[name]}\n{name} = …")
 
 
-def _meanings(field: FieldInfo) -> dict[str, str]:
-    """Describe the keys of a table within a table, which may be optional."""
+def _inner(
+    path: str, field: FieldInfo, table: Mapping[str, Any], meanings: Mapping[str, str]
+) -> Iterator[str]:
+    """Write a table within a table; its own tables come last."""
+    yield ""
+    yield from _comment(field.description or path)
+    yield f"[{path}]"
+    for name, value in table.items():
+        if not isinstance(value, Mapping):
+            yield from _entry(name, value, meanings.get(name, ""))
+    model = _model_of(field)
+    for name, value in table.items():
+        if isinstance(value, Mapping) and model is not None:
+            deeper = model.model_fields[name]
+            yield from _inner(f"{path}.{name}", deeper, value, _meanings(deeper))
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the type of a table within a table, which may be optional."""
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return {name: one.description or "" for name, one in kind.model_fields.items()}
-    return {}
+            return kind
+    return None
+
+
+def _meanings(field: FieldInfo) -> dict[str, str]:
+    """Describe the keys of a table within a table."""
+    model = _model_of(field)
+    fields: Mapping[str, FieldInfo] = model.model_fields if model else {}
+    return {name: one.description or "" for name, one in fields.items()}
 
 
 def _entry(key: str, value: Any, about: str) -> Iterator[str]:

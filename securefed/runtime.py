@@ -185,22 +185,21 @@ class LearningStrategy:
         learner = self._tasks[task.name]
         state = read_state(learner, task, model)
         sums = learner.layout().unflatten(total)
+        plan = noise_plan(self._agreement, task, clip_norm=self.clip_norm(task, model))
         if not is_private(learner):
             step = require_plain(learner).combine(state, sums, round_in_task)
-            return Published(pack_state(task, step.state), step.done, step.metrics)
-        clip_norm = self.clip_norm(task, model)
-        plan = noise_plan(self._agreement, task, clip_norm=clip_norm)
-        if plan is None:
+        elif plan is None:
             raise MisuseError(f"task {task.name} was not checked against its agreement")
-        step = learner.combine(
-            state,
-            sums,
-            plan.expected_people,
-            plan.clip.clip_norm,
-            plan.deviation_of(plan.parties if survivors is None else survivors),
-            round_in_task,
-        )
-        following = _next_clip(task, plan, indicator)
+        else:
+            step = learner.combine(
+                state,
+                sums,
+                plan.expected_people,
+                plan.clip.clip_norm,
+                plan.deviation_of(plan.parties if survivors is None else survivors),
+                round_in_task,
+            )
+        following = None if plan is None else _next_clip(task, plan, indicator)
         metrics = step.metrics if following is None else {**step.metrics, "clip_norm": following}
         return Published(pack_state(task, step.state, following), step.done, metrics)
 

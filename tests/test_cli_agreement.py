@@ -179,6 +179,12 @@ def test_differential_privacy_is_on_unless_it_is_turned_off_by_name(
         (("--accept-no-differential-privacy", "--kind", "dp-glm"), "give --people N, or choose"),
         (("--accept-no-differential-privacy", "--people", "9"), "leave out one of them"),
         (("--accept-no-differential-privacy", "--clip-norm", "2"), "but --clip-norm says how much"),
+        (("--accept-no-differential-privacy", "--unit", "company"), "but --unit says how much"),
+        (("--unit", "company", "--people", "9"), "--people is about people"),
+        (("--unit", "company", "--companies-per-person", "2"), "is about people"),
+        (("--unit", "company", "--kind", "dp-glm"), "choose --kind torch, or --unit person"),
+        (("--unit", "household"), "'person', 'company'"),
+        (("--people", "9", "--clip-rate", "0.1"), "give --clip-quantile as well"),
     ],
 )
 def test_a_kind_and_its_privacy_that_do_not_match_are_refused_with_what_to_do(
@@ -188,6 +194,28 @@ def test_a_kind_and_its_privacy_that_do_not_match_are_refused_with_what_to_do(
     assert done.code == ExitCode.USAGE
     assert words in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_init_can_hide_companies_let_a_person_be_at_several_and_let_the_clip_norm_move(
+    run: Run, tmp_path: Path
+) -> None:
+    done = run("init", "c.toml", "--unit", "company", "--parties", 4, "--clip-norm", 0.5)
+    assert done.code == ExitCode.OK, done.err
+    assert "Every company is promised epsilon 3" in " ".join(done.out.split())
+    plain = tomllib.loads((tmp_path / "c.toml").read_text())
+    assert plain["privacy"]["unit"] == "company"
+    assert plain["tasks"][0]["kind"] == "torch"
+    assert plain["tasks"][0]["privacy"]["people"] == 4
+    moving = ("--clip-quantile", 0.5, "--clip-rate", 0.1, "--clip-lowest", 0.1)
+    people = ("--people", 5000, "--companies-per-person", 2)
+    done = run("init", "p.toml", *people, *moving, "--clip-highest", 9)
+    assert done.code == ExitCode.OK, done.err
+    text = (tmp_path / "p.toml").read_text()
+    plain = tomllib.loads(text)
+    assert plain["privacy"]["companies_per_person"] == 2
+    moves = plain["tasks"][0]["privacy"]["adaptive"]
+    assert moves == {"quantile": 0.5, "rate": 0.1, "lowest": 0.1, "highest": 9.0}
+    assert "# share of people whose vectors should be within the clip norm\nquantile = 0.5" in text
 
 
 def test_everybody_sees_the_privacy_plan_before_signing(run: Run, tmp_path: Path) -> None:
@@ -256,6 +284,13 @@ def test_init_never_replaces_a_file_unless_told_to(run: Run, tmp_path: Path) -> 
         (("--sampling-rate", "2"), ExitCode.USAGE, "sampling_rate: 2.0"),
         (("--clip-norm", "-1"), ExitCode.AGREEMENT, "clip_norm: -1.0"),
         (("--people", "0"), ExitCode.USAGE, "people"),
+        (("--companies-per-person", "101"), ExitCode.USAGE, "companies-per-person"),
+        (("--clip-quantile", "1.5"), ExitCode.AGREEMENT, "adaptive.quantile"),
+        (
+            ("--clip-quantile", "0.5", "--clip-lowest", "2"),
+            ExitCode.AGREEMENT,
+            "outside of the range in which it may move",
+        ),
         (("--address", "nowhere"), ExitCode.AGREEMENT, "coordinator.address"),
         (("--parties", "1"), ExitCode.USAGE, "parties"),
     ],

@@ -13,7 +13,8 @@ from protocols.agreement import load_agreement, validate
 from protocols.agreement.noise import planned_cost
 from protocols.errors import AgreementError, PrivacyParameterError
 from securefed.agreement_text import agreement_to_toml, toml_value
-from securefed.draft import PARAMETERS, Draft, DraftMember, DraftNoise, spell_out
+from securefed.draft import PARAMETERS, Draft, DraftMember, spell_out
+from securefed.draft_noise import DraftClip, DraftNoise
 from securefed.federation import MemberKeys
 from securefed.learning.registry import build_task
 
@@ -60,6 +61,28 @@ def test_the_noise_of_a_new_agreement_keeps_the_promise_and_is_no_more_than_that
     told = agreement.tasks[0].privacy
     assert told is not None
     assert (told.clip_norm, told.sampling_rate, told.people) == (0.5, 0.25, 4000)
+
+
+def test_a_new_agreement_says_how_its_clip_norm_moves_and_at_how_many_parties_a_person_may_be() -> (
+    None
+):
+    clip = DraftClip(0.7, rate=0.3, highest=8.0)
+    noise = DraftNoise(people=4000, clip_norm=0.5, companies_per_person=2, adaptive=clip)
+    agreement = load_agreement(draft("dp-logistic", noise, keys=True).to_toml())
+    validate(agreement)
+    assert agreement.privacy.companies_per_person == 2
+    [task] = agreement.tasks
+    assert task.bound == 8.0
+    moves = task.privacy.adaptive
+    assert (moves.quantile, moves.rate, moves.lowest, moves.highest) == (0.7, 0.3, 0.01, 8.0)
+    assert 2.99 < planned_cost(agreement).promised.epsilon_pld <= 3.0
+
+
+def test_a_new_agreement_may_hide_whole_companies() -> None:
+    noise = DraftNoise(people=5, unit="company", adaptive=DraftClip(0.5))
+    agreement = load_agreement(draft("torch", noise, n=5, keys=True).to_toml())
+    assert any('"company" with 5 parties' in warning for warning in validate(agreement))
+    assert planned_cost(agreement).promised.epsilon_pld <= 3.0
 
 
 def test_a_new_agreement_without_noise_accepts_that_in_writing() -> None:

@@ -10,17 +10,18 @@ import typer
 
 from protocols.agreement.fields import PLACEHOLDER
 from protocols.errors import MisuseError
+from securefed.cli import noise_options
 from securefed.cli.options import JsonOption
 from securefed.cli.output import console, print_json
 from securefed.cli.summary_view import show_warnings
-from securefed.draft import PARAMETERS, Draft, DraftMember, DraftNoise
+from securefed.draft import PARAMETERS, Draft, DraftMember
+from securefed.draft_noise import DraftNoise
 from securefed.learning.person import is_private
 from securefed.learning.registry import build_task
 from securefed.signing import write_text
 from securefed.summary import counted
 
-_D = DraftNoise(people=1)
-_NOISED, _PLAIN = "dp-logistic", "glm-logistic"
+_NOISED, _PLAIN, _COMPANIES = "dp-logistic", "glm-logistic", "torch"
 _MEMBER = "NAME, or NAME:PUBLIC_KEY:TLS_FINGERPRINT as keygen prints it"
 
 
@@ -46,7 +47,8 @@ def init(
         typer.Option(
             "--kind",
             help="Kind of task: dp-logistic, dp-glm, dp-torch; without noise glm-logistic, torch "
-            f"(default: {_NOISED}; without noise {_PLAIN}).",
+            f"(default: {_NOISED}; without noise {_PLAIN}; where noise hides companies "
+            f"{_COMPANIES}).",
         ),
     ] = None,
     task: Annotated[str, typer.Option("--task", help="Name of the task.")] = "model",
@@ -55,37 +57,17 @@ def init(
         list[str] | None,
         typer.Option("--set", help="Parameter of the task, KEY=VALUE in TOML; repeat it."),
     ] = None,
-    people: Annotated[
-        int | None,
-        typer.Option(
-            "--people",
-            min=1,
-            max=10**10,
-            help="Most people of all parties together, a public number. Required with noise.",
-        ),
-    ] = None,
-    epsilon: Annotated[
-        float | None,
-        typer.Option(
-            "--epsilon", help=f"Promised to every person, all rounds (default: {_D.epsilon:g})."
-        ),
-    ] = None,
-    delta: Annotated[
-        float | None, typer.Option("--delta", help=f"Of that epsilon (default: {_D.delta:g}).")
-    ] = None,
-    clip_norm: Annotated[
-        float | None,
-        typer.Option(
-            "--clip-norm", help=f"Largest norm of a person's vector (default: {_D.clip_norm:g})."
-        ),
-    ] = None,
-    sampling_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--sampling-rate",
-            help=f"Probability that a person is in a round (default: {_D.sampling_rate:g}).",
-        ),
-    ] = None,
+    people: noise_options.People = None,
+    epsilon: noise_options.Epsilon = None,
+    delta: noise_options.Delta = None,
+    unit: noise_options.Unit = None,
+    companies_per_person: noise_options.CompaniesPerPerson = None,
+    clip_norm: noise_options.ClipNorm = None,
+    clip_quantile: noise_options.ClipQuantile = None,
+    clip_rate: noise_options.ClipRate = None,
+    clip_lowest: noise_options.ClipLowest = None,
+    clip_highest: noise_options.ClipHighest = None,
+    sampling_rate: noise_options.SamplingRate = None,
     colluders: Annotated[
         int | None,
         typer.Option("--colluders", min=0, help="Parties that may side with the coordinator."),
@@ -109,15 +91,29 @@ def init(
 ) -> None:
     """Write an agreement in which every key is explained, to be filled in and signed.
 
-    Sums carry noise that keeps the promise of --epsilon to every person. The noise is chosen here.
+    Sums carry noise that keeps the promise of --epsilon to every person, or to every company with
+    --unit company. The noise is chosen here.
     """
     if file.exists() and not force:
         raise MisuseError(f"{file} exists; name another file, or give --force to replace it")
-    noise = _noise(people, epsilon, delta, clip_norm, sampling_rate, accept=accept)
-    kind = kind or (_NOISED if noise else _PLAIN)
-    parameters = _parameters(kind, parameter or [])
-    _check_kind(kind, parameters, noised=noise is not None)
     named = party or [f"party-{number}" for number in range(1, parties + 1)]
+    given: dict[str, Any] = {
+        "people": people,
+        "epsilon": epsilon,
+        "delta": delta,
+        "unit": unit,
+        "companies_per_person": companies_per_person,
+        "clip_norm": clip_norm,
+        "clip_quantile": clip_quantile,
+        "clip_rate": clip_rate,
+        "clip_lowest": clip_lowest,
+        "clip_highest": clip_highest,
+        "sampling_rate": sampling_rate,
+    }
+    noise = noise_options.read(given, accept=accept, parties=len(named))
+    kind = kind or _default_kind(noise)
+    parameters = _parameters(kind, parameter or [])
+    _check_kind(kind, parameters, noise)
     draft = Draft(
         federation=federation,
         coordinator=DraftMember.parse(coordinator),
@@ -145,51 +141,30 @@ def init(
     _say_what_is_promised(noise)
 
 
-def _noise(
-    people: int | None,
-    epsilon: float | None,
-    delta: float | None,
-    clip_norm: float | None,
-    sampling_rate: float | None,
-    *,
-    accept: bool,
-) -> DraftNoise | None:
-    numbers = {
-        "epsilon": epsilon,
-        "delta": delta,
-        "clip_norm": clip_norm,
-        "sampling_rate": sampling_rate,
-    }
-    given = {name: value for name, value in numbers.items() if value is not None}
-    if accept:
-        options = [*(["people"] if people is not None else []), *given]
-        if options:
-            raise MisuseError(
-                f"--accept-no-differential-privacy means no noise, but "
-                f"--{options[0].replace('_', '-')} says how much: leave out one of them"
-            )
-        return None
-    if people is None:
-        raise MisuseError(
-            "the noise that protects people needs to know how many there are: give --people N, "
-            "the most people of all parties together (any public upper bound); or give "
-            "--accept-no-differential-privacy if every party accepts results without noise"
-        )
-    return DraftNoise(people, **given)
+def _default_kind(noise: DraftNoise | None) -> str:
+    if noise is None:
+        return _PLAIN
+    return _NOISED if noise.unit == "person" else _COMPANIES
 
 
-def _check_kind(kind: str, parameters: dict[str, Any], *, noised: bool) -> None:
+def _check_kind(kind: str, parameters: dict[str, Any], noise: DraftNoise | None) -> None:
     private = is_private(build_task(kind, parameters))
-    if noised and not private:
+    people = noise is not None and noise.unit == "person"
+    if people and not private:
         raise MisuseError(
             f"the kind {kind!r} bounds no person's share, so no noise can hide one: choose "
             "--kind dp-logistic, dp-glm or dp-torch, or give --accept-no-differential-privacy if "
             "every party accepts results without noise"
         )
-    if private and not noised:
+    if private and noise is None:
         raise MisuseError(
             f"the kind {kind!r} runs with noise only: leave out --accept-no-differential-privacy "
             "and give --people N, or choose --kind glm-logistic or torch"
+        )
+    if private and not people:
+        raise MisuseError(
+            f"the kind {kind!r} gives one vector a person, and --unit company hides one vector a "
+            "company: choose --kind torch, or --unit person"
         )
 
 
@@ -202,8 +177,8 @@ def _say_what_is_promised(noise: DraftNoise | None) -> None:
         show_warnings(console(), (warning,))
         return
     console().print(
-        f"Every person is promised epsilon {noise.epsilon:g} at delta {noise.delta:g} over all "
-        "rounds; the noise follows from that.",
+        f"Every {noise.unit} is promised epsilon {noise.epsilon:g} at delta {noise.delta:g} over "
+        "all rounds; the noise follows from that.",
         markup=False,
     )
 
