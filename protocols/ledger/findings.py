@@ -32,6 +32,7 @@ _LEAF: Final = {
 }
 _INTENT: Final = {
     "checkpoint-missing": "A round, or the end, does not come directly after a checkpoint.",
+    "intent-missing": "A party took part in a round whose intent is not on record.",
     "round-gap": "Rounds are not numbered without gaps: one is missing, or comes twice.",
     "tree-mismatch": "A round does not build on exactly the leaves before it.",
     "task-unknown": "A round works on a task that is not agreed.",
@@ -83,6 +84,7 @@ _CHECKPOINT: Final = {
     "witnesses-too-few": "Fewer parties than a quorum witnessed a checkpoint.",
     "inclusion-proof-invalid": "A proof does not show that a leaf is in the ledger.",
     "consistency-proof-invalid": "A proof does not show that one head continues another.",
+    "checkpoint-unwitnessed": "Too few parties cosigned a checkpoint, so that no round can begin.",
     "head-without-leaves": "The coordinator sent a head without the leaves that belong to it.",
 }
 _AUDIT: Final = {

@@ -159,9 +159,9 @@ class LogReader:
         head = note.checkpoint
         if head.origin != self._origin:
             raise LedgerError("checkpoint-another-log", f"it is of {head.origin}")
-        lines = cosignature_checks(note, self.keys)
+        own, lines = coordinator_check(note, self.coordinator), cosignature_checks(note, self.keys)
         self.check(
-            coordinator_check(note, self.coordinator),
+            own,
             partial(_forged, position, 0, coordinator, "checkpoint"),
         )
         for line in lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from protocols.agreement import Agreement, Task
+from protocols.agreement import Agreement, Task, TaskPrivacy
 from protocols.agreement.noise import composed_releases
 from protocols.errors import LedgerError, PolicyError, PrivacyParameterError
 from protocols.intent import Terms, outputs_of, terms_of
@@ -13,7 +13,7 @@ from protocols.privacy.accounting import epsilon
 from protocols.rounds import RoundOpen
 
 TOLERANCE: Final = 1e-6
-"""Relative, of a recomputed epsilon: other processors round other ways."""
+"""Relative, of recomputed numbers: other processors round other ways."""
 
 
 class Schedule:
@@ -33,6 +33,7 @@ class Schedule:
         self._position = 0
         self._used = 0
         self._model: bytes | None = None
+        self._clip_norm: float | None = None
         self._outputs = {task.name: outputs_of(agreement, task) for task in agreement.tasks}
         # What was computed last is what is asked for next: terms by task, epsilon by counts.
         self._terms: dict[str, tuple[float | None, Terms | None]] = {}
@@ -88,11 +89,8 @@ class Schedule:
     def _check_terms(self, task: Task, intent: RoundOpen) -> None:
         stated = None if intent.terms is None else intent.terms.clip_norm
         privacy = task.privacy
-        first = stated if privacy is None or self._used else privacy.clip_norm
-        if stated is not None and stated != first:
-            raise self._refusal(
-                "clip-norm-refused", f"task {task.name} does not begin at the agreed clip norm"
-            )
+        if stated is not None and privacy is not None:
+            self._check_move(task.name, privacy, stated)
         known = self._terms.get(task.name)
         if known is None or known[0] != stated:
             known = self._terms[task.name] = (stated, self._expected(task, stated))
@@ -100,6 +98,22 @@ class Schedule:
             raise self._refusal(
                 "terms-altered", "its noise, clip norm or sampling rate is not the agreed one"
             )
+
+    def _check_move(self, task: str, privacy: TaskPrivacy, stated: float) -> None:
+        """Check a clip norm against the one before it; :func:`terms_of` knows its range."""
+        if self._clip_norm is None:
+            if stated != privacy.clip_norm:
+                raise self._refusal(
+                    "clip-norm-refused", f"task {task} does not begin at the agreed clip norm"
+                )
+        elif privacy.adaptive is not None:
+            moved = abs(math.log(stated / self._clip_norm))
+            if moved > privacy.adaptive.rate + TOLERANCE:
+                raise self._refusal(
+                    "clip-norm-refused",
+                    f"the clip norm of task {task} moves from {self._clip_norm:g} to {stated:g}, "
+                    f"and its logarithm by at most {privacy.adaptive.rate:g} as agreed",
+                )
 
     def _expected(self, task: Task, clip_norm: float | None) -> Terms | None:
         try:
@@ -151,6 +165,7 @@ class Schedule:
         """A round has begun: it is charged, whatever becomes of it."""
         self._used += 1
         self._model = intent.model
+        self._clip_norm = None if intent.terms is None else intent.terms.clip_norm
         for counts in (self.charged, *(self.invitations[number] for number in intent.invited)):
             counts[intent.task] = counts.get(intent.task, 0) + 1
 
@@ -160,7 +175,8 @@ class Schedule:
         if model is not None:
             self._model = model
         if task is not None and (done or self._used == task.rounds):
-            self._position, self._used, self._model = self._position + 1, 0, None
+            self._position, self._used = self._position + 1, 0
+            self._model = self._clip_norm = None
 
 
 def _shown(value: float | None) -> str:

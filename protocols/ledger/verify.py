@@ -261,7 +261,7 @@ class LedgerVerifier:
     def _late_commit(self, envelope: Envelope, position: int) -> None:
         round_ = envelope.round
         if not 1 <= round_ <= len(self.rounds):
-            raise LedgerError("wrong-round", f"a commit of round {round_}, which has not ended")
+            raise LedgerError("intent-missing", f"a commit of round {round_}, which is not open")
         number, submission = self._reader.by_party(envelope, Submission, round_, position)
         software = self._history.check_late(number, round_, submission, envelope.sender)
         digest = hashlib.sha256(envelope.payload).digest()

@@ -163,9 +163,7 @@ class LedgerWriter:
             for counts in (self.charged, after)
         )
 
-    def open(
-        self, task: Task, invited: Sequence[int], clip_norm: float | None
-    ) -> tuple[Envelope, RoundOpen]:
+    def open(self, task: Task, invited: Sequence[int], clip_norm: float | None) -> Envelope:
         self.round += 1
         message = RoundOpen(
             task.name,
@@ -180,7 +178,7 @@ class LedgerWriter:
         )
         envelope = self.say("open", message)
         self.charged[task.name] = self.charged.get(task.name, 0) + 1
-        return envelope, msgspec.msgpack.decode(envelope.payload, type=RoundOpen)
+        return envelope
 
     def play(
         self,
@@ -208,7 +206,8 @@ class LedgerWriter:
         """
         which = self.agreement.tasks[task]
         invited = [number for number in self.people if number not in absent]
-        opened, intent = self.open(which, invited, clip_norm)
+        opened = self.open(which, invited, clip_norm)
+        intent = msgspec.msgpack.decode(opened.payload, type=RoundOpen)
         digest = intent_digest(opened.payload)
         context = round_context(
             self.agreement, self.signed.digest, self.round, which, intent.round_in_task, digest
