@@ -103,23 +103,10 @@ class CoordinatorNode:
         self._book = Runbook(journal)
         self._keeper = LedgerKeeper(signed, identity, journal.ledger)
         self._outbound = Outbound(link, self._unreachable)
-        self._publisher = Publisher(
-            signed,
-            identity,
-            self._book,
-            self._keeper,
-            self._outbound,
-            self._membership,
-            tell=self._tell,
-        )
-        self._witnesses = Witnesses(
-            signed,
-            self._keeper,
-            self._outbound,
-            self._membership,
-            greetings=self._publisher.greetings,
-            tell=self._tell,
-        )
+        here = (self._keeper, self._outbound, self._membership)
+        self._publisher = Publisher(signed, identity, self._book, *here, tell=self._tell)
+        greetings = self._publisher.greetings
+        self._witnesses = Witnesses(signed, *here, greetings=greetings, tell=self._tell)
         parts = (journal, self._book, self._keeper, self._witnesses, strategy)
         self._scribe = Scribe(*parts, agreement.aggregation.max_message_bytes)
         self._attendance = Attendance(
