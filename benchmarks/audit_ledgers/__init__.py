@@ -1,0 +1,1 @@
+"""Ledgers of any length for the benchmark of the auditor."""
