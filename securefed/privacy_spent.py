@@ -32,15 +32,18 @@ class PrivacySpent:
     noise_alarms: int
 
     def to_plain(self) -> dict[str, Any]:
-        """Return plain numbers; an infinite epsilon becomes ``None``, which JSON can say."""
-        worst = self.epsilon_worst_case
+        """Return plain numbers; what is infinite or unknown is ``None``, which JSON can say."""
         return {
-            "epsilon": self.epsilon,
-            "epsilon_worst_case": worst if math.isfinite(worst) else None,
+            "epsilon": _sayable(self.epsilon),
+            "epsilon_worst_case": _sayable(self.epsilon_worst_case),
             "delta": self.delta,
-            "noise_meter": self.noise_meter,
+            "noise_meter": _sayable(self.noise_meter),
             "noise_alarms": self.noise_alarms,
         }
+
+
+def _sayable(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def privacy_spent(agreement: Agreement, records: Sequence[RoundRecord]) -> PrivacySpent | None:

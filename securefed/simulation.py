@@ -51,12 +51,15 @@ class SimulationResult:
         models: final state of each task, by name.
         records: every round, in order.
         bytes_up: bytes that each party sent.
+        complaints: the first thing that went wrong at each party, such as a row on which the task
+            fails. A deployed party tells its own operator alone.
     """
 
     agreement: Agreement
     models: dict[str, State] = field(repr=False)
     records: tuple[RoundRecord, ...]
     bytes_up: dict[str, int]
+    complaints: tuple[str, ...] = ()
 
     @property
     def privacy(self) -> PrivacySpent | None:
@@ -138,9 +141,14 @@ class _Complaints:
 
         return listen
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What was said, one line a party."""
+        return tuple(self._first.values())
+
     def explain(self, error: NoResultError, ended: list[BaseException | Any]) -> NoResultError:
         """Return the error with what the parties said, or else with what they ended with."""
-        found = list(self._first.values())
+        found = list(self.told)
         found += [str(one) for one in ended if isinstance(one, Exception)]
         return NoResultError(f"{error} ({'; '.join(found[:3])})") if found else error
 
@@ -190,7 +198,7 @@ async def _run(
     models = {
         task.name: unpack_state(task, done.models[task.name])[0] for task in signed.agreement.tasks
     }
-    return SimulationResult(signed.agreement, models, done.records, done.bytes_up)
+    return SimulationResult(signed.agreement, models, done.records, done.bytes_up, complaints.told)
 
 
 async def _end(running: list[asyncio.Task[Any]]) -> list[BaseException | Any]:

@@ -35,6 +35,15 @@ def test_a_simulation_without_a_result_says_what_went_wrong_at_the_parties():
         federation(data, max_dropouts=0).simulate(data)
 
 
+def test_a_simulation_with_a_result_says_as_well_what_went_wrong_at_a_party():
+    data = toy_data(5)
+    lead = federation(data, max_dropouts=1)
+    assert lead.simulate(data).complaints == ()
+    data["party-1"] = Data(data["party-1"].features[:, :2], data["party-1"].labels)
+    [complaint] = lead.simulate(data).complaints
+    assert complaint.startswith("party-1: features has 2 columns")
+
+
 def test_no_party_is_too_slow_for_a_simulation(monkeypatch):
     """However short the agreed deadline, a computation on one machine takes what it takes."""
     data, honest, gate = toy_data(3), LearningTrainer.update, threading.Event()
