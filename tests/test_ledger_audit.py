@@ -217,6 +217,17 @@ def test_only_a_ratio_within_the_bounds_is_as_promised():
     assert judge_ratio(1.2, 65_536) == "too much"
 
 
+def test_an_abort_after_a_quorum_confirmed_may_have_told_the_sum():
+    told = {}
+    for until in ("confirm", "unmask"):
+        writer = LedgerWriter(small_federation(noise=False)).begin().play(until=until)
+        told[until] = next(
+            one.reason for one in audit(writer.leaves).warnings if one.name == "round-aborted"
+        )
+    assert told["confirm"] == "it ended at confirm: too few parties answered"
+    assert told["unmask"].endswith("a quorum had confirmed it, so the coordinator may know the sum")
+
+
 def test_parties_with_different_software_are_told():
     def older(message: Submission) -> Submission:
         commit = msgspec.msgpack.decode(message.statement, type=Commit)

@@ -644,6 +644,11 @@ def test_everybodys_key_an_intent_needs_a_checkpoint_before_it():
         ({"clip_norm": 1.6}, "clip-norm-refused"),
         ({"clip_norm": 4.0}, "clip-norm-refused"),
         ({"clip_norm": 0.1}, "clip-norm-refused"),
+        ({"clip_norm": 5e-324}, "clip-norm-refused"),
+        ({"clip_norm": 1e300}, "clip-norm-refused"),
+        ({"noise_multiplier": 5e-324}, "terms-altered"),
+        ({"share_deviation": 1e300}, "terms-altered"),
+        ({"sampling_rate": 5e-324}, "terms-altered"),
         (None, "terms-altered"),
     ],
 )

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from protocols.agreement import Agreement
 from protocols.errors import LedgerError
 from protocols.ledger.checkpoint import Note, SignatureCheck, coordinator_check, origin_of
 from protocols.ledger.facts import AuditResult, CheckpointFacts, Finding, RoundFacts
@@ -166,7 +165,7 @@ def _result(
     if signed is not None and failure is None:
         spending = account(verifier, signed.agreement)
         failure = over_budget(spending, signed.agreement)
-        warnings += observations(verifier, _names(signed.agreement))
+        warnings += observations(verifier, signed.agreement)
         raised = alarms(verifier)
     closed = verifier.closed and error is None
     complete = closed and verifier.at_checkpoint
@@ -188,10 +187,6 @@ def _result(
         signatures=signatures + (len(signed.signatures) if signed else 0),
         closed=closed,
     )
-
-
-def _names(agreement: Agreement) -> tuple[str, ...]:
-    return tuple(party.name for party in agreement.parties)
 
 
 def _finding(error: LedgerError) -> Finding:

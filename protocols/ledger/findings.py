@@ -99,7 +99,7 @@ _WARNINGS: Final = {
     "not-closed": "The run was not declared complete: later rounds may exist.",
     "tail-unwitnessed": "The last leaves are covered by no checkpoint.",
     "round-aborted": "A round ended without a sum; it is charged all the same.",
-    "late-commit": "A commit was recorded only after its round: the coordinator had left it out.",
+    "late-commit": "A commit was recorded after its round: it was late, or had been left out.",
     "late-commit-elsewhere": "A late commit names another roster than the round's own.",
     "software-differs": "The parties computed with different software.",
     "witness-clock": "A party's times of signing run backwards.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from protocols.agreement import Agreement
 from protocols.ledger.facts import Finding, RoundFacts
 from protocols.ledger.verify import LedgerVerifier
 from protocols.privacy.noise_meter import judge_ratio
@@ -13,16 +14,17 @@ _SHOWN: Final = 8
 _ALARMS: Final = {"too little": "noise-too-little", "too much": "noise-too-much"}
 
 
-def observations(verifier: LedgerVerifier, names: tuple[str, ...]) -> Iterator[Finding]:
+def observations(verifier: LedgerVerifier, agreement: Agreement) -> Iterator[Finding]:
     """Return the warnings that a verified log gives rise to.
 
     Args:
         verifier: that took the whole log.
-        names: of the parties, by number.
+        agreement: the one in its leaf 0.
     """
+    names = tuple(party.name for party in agreement.parties)
     yield from _ending(verifier)
     for facts in verifier.rounds:
-        yield from _of_round(facts)
+        yield from _of_round(facts, agreement.quorum)
     for late in verifier.late_commits:
         yield Finding(
             "late-commit-elsewhere" if late.elsewhere else "late-commit",
@@ -45,9 +47,11 @@ def _alarm(facts: RoundFacts) -> str | None:
     return None if facts.noise_meter is None else _ALARMS.get(judge_ratio(facts.noise_meter))
 
 
-def _of_round(facts: RoundFacts) -> Iterator[Finding]:
+def _of_round(facts: RoundFacts, quorum: int) -> Iterator[Finding]:
     if facts.outcome == "aborted":
         reason = f"it ended at {facts.step or 'no step'}: {facts.reason or 'no reason given'}"
+        if len(facts.confirmations) >= quorum:
+            reason += "; a quorum had confirmed it, so the coordinator may know the sum"
         yield Finding("round-aborted", reason, facts.leaf, facts.round)
     alarm = _alarm(facts)
     if alarm is not None:

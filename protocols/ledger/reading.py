@@ -35,6 +35,11 @@ LATEST: Final = 7_258_118_400
 """The beginning of the year 2200."""
 
 
+def is_plausible_time(timestamp: int) -> bool:
+    """Tell whether a witness can have signed then; a checkpoint with another time is refused."""
+    return EARLIEST <= timestamp <= LATEST
+
+
 def check_now(check: SignatureCheck, refusal: Callable[[], LedgerError]) -> None:
     """Check a signature at once."""
     if not check.holds():
@@ -184,7 +189,7 @@ class LogReader:
             )
         times = {self._numbers[line.party]: line.timestamp for line in lines}
         for number, when in times.items():
-            if not EARLIEST <= when <= LATEST:
+            if not is_plausible_time(when):
                 raise LedgerError(
                     "checkpoint-time",
                     f"{self.names[number]} says that it signed at {when}",

@@ -107,7 +107,8 @@ class Schedule:
                     "clip-norm-refused", f"task {task} does not begin at the agreed clip norm"
                 )
         elif privacy.adaptive is not None:
-            moved = abs(math.log(stated / self._clip_norm))
+            # Not of the quotient, which a hostile number makes zero.
+            moved = abs(math.log(stated) - math.log(self._clip_norm))
             if moved > privacy.adaptive.rate + TOLERANCE:
                 raise self._refusal(
                     "clip-norm-refused",
