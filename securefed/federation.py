@@ -140,7 +140,12 @@ class Federation:
         return self
 
     def agreement(
-        self, members: Mapping[str, MemberKeys], *, coordinator: str, address: str
+        self,
+        members: Mapping[str, MemberKeys],
+        *,
+        coordinator: str,
+        address: str,
+        auditors: Mapping[str, str] | None = None,
     ) -> Agreement:
         """Return the validated agreement, ready to be circulated and signed.
 
@@ -148,6 +153,8 @@ class Federation:
             members: keys of the coordinator and of every party, by name.
             coordinator: name of the coordinator.
             address: its ``host:port``.
+            auditors: public keys of those who may sign a report on the ledger, 64 hexadecimal
+                digits, by name.
 
         Raises:
             AgreementError: names the key and what to change.
@@ -159,6 +166,8 @@ class Federation:
         if not self._tasks:
             raise MisuseError("a federation computes at least one task; call add_task")
         plain = self._plain(members, coordinator, address)
+        named = (auditors or {}).items()
+        plain["auditors"] = [{"name": name, "public_key": key} for name, key in named]
         agreement = agreement_from(plain)
         validate(agreement)
         build_tasks(agreement)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from protocols.errors import MisuseError
 from securefed.cli.output import console, print_json
+from securefed.demo.audit import BUNDLE
 from securefed.demo.result import DemoResult
 from securefed.demo.run import demo_data, run_demo
 from securefed.demo.stages import BY_DEFAULT, COMPANIES, WITHOUT_PRIVACY, Stage
@@ -44,28 +45,43 @@ def demo(
         if out.exists() and any(out.iterdir()):
             raise MisuseError(f"{out} is not empty; give --out a new directory")
         out.mkdir(parents=True, exist_ok=True)
-        _run(out.resolve(), stages, seed, quiet=quiet, as_json=json)
+        _run(out.resolve(), out.resolve(), stages, seed, quiet=quiet, as_json=json)
         return
-    with tempfile.TemporaryDirectory(prefix="securefed-demo-") as home:
-        _run(Path(home), stages, seed, quiet=quiet, as_json=json)
+    # Only what an auditor needs is kept: it holds no key and nobody's rows.
+    kept = Path(tempfile.mkdtemp(prefix="securefed-audit-"))
+    try:
+        with tempfile.TemporaryDirectory(prefix="securefed-demo-") as home:
+            _run(Path(home), kept, stages, seed, quiet=quiet, as_json=json)
+    finally:
+        if not any(kept.iterdir()):
+            kept.rmdir()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(home: Path, stages: tuple[Stage, ...], seed: int, *, quiet: bool, as_json: bool) -> None:
+def _run(
+    home: Path, kept: Path, stages: tuple[Stage, ...], seed: int, *, quiet: bool, as_json: bool
+) -> None:
     screen = console()
     rounds = {task.name: task.rounds for stage in stages for task in stage.tasks}
     with View(screen, COMPANIES, rounds, quiet=quiet or as_json) as view:
         result = run_demo(home, stages, demo_data(seed), view.show, view.killed, view.say)
+    report = result.keep_audit(kept)
     if as_json:
-        print_json(result.to_plain())
+        print_json({**result.to_plain(), "audit_report": str(report)})
         return
     if not quiet:
         screen.print()
     screen.print(_table(result))
     _print_facts(screen, result)
+    screen.print(
+        f"ledger verified, offline and from one file: {report}\n"
+        f"check it yourself: securefed audit {kept / BUNDLE} --agreement {kept / 'agreement.toml'}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _print_facts(screen: Console, result: DemoResult) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from protocols.errors import InputError, NoResultError
 from securefed.data.partition import Split
+from securefed.demo.audit import StageAudit
 from securefed.demo.stages import COMPANIES, VICTIM, Stage
 from securefed.demo.workspace import COORDINATOR, Workspace
 from securefed.learning.demo import RISK_SCORE, DemoTask
@@ -33,12 +35,14 @@ class StageResult:
         models: final state of each task.
         report: the coordinator's last words.
         survivors: companies that lived to the end.
+        audited: what an auditor finds in its ledger.
     """
 
     stage: Stage
     models: Mapping[str, State] = field(repr=False)
     report: Mapping[str, Any]
     survivors: tuple[str, ...]
+    audited: StageAudit
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,15 @@ class DemoResult:
         }
 
     @property
+    def ledger_verified(self) -> bool:
+        """Whether every ledger is flawless and closed."""
+        return all(one.audited.audit.verdict == "verified" for one in self.stages)
+
+    def keep_audit(self, directory: Path) -> Path:
+        """Copy the last federation's bundle and report; return where the report lies then."""
+        return self.stages[-1].audited.keep(directory)
+
+    @property
     def privacy(self) -> Mapping[str, Any] | None:
         """What the stage with noise cost every person; ``None`` without one."""
         facts = ("epsilon", "epsilon_worst_case", "delta", "noise_meter", "noise_alarms")
@@ -98,6 +111,7 @@ class DemoResult:
             "bytes_up_per_party": max(self.bytes_up.values()),
             "bytes_up": self.bytes_up,
             **(self.privacy or {}),
+            "ledger_verified": self.ledger_verified,
             "seconds": round(self.seconds, 2),
             "tasks": {name: one.to_plain() for name, one in self.comparisons.items()},
         }

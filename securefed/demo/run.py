@@ -8,6 +8,7 @@ from pathlib import Path
 
 from securefed.data.demo import breast_cancer_companies
 from securefed.data.partition import Split
+from securefed.demo.audit import audit_stage
 from securefed.demo.processes import Line, Nodes
 from securefed.demo.result import DemoResult, StageResult, conclude, read_models
 from securefed.demo.stages import COMPANIES, Stage
@@ -66,7 +67,9 @@ def _run_stage(
             nodes.start(name, ["party", "run", *workspace.node_options(name), *own])
         report = Watch(stage, nodes, show, killed).follow({COORDINATOR, *COMPANIES})
     models, survivors = read_models(workspace, stage)
-    return StageResult(stage, models, report, survivors)
+    say("  auditing the ledger, from the exported file alone")
+    audited = audit_stage(workspace, survivors)
+    return StageResult(stage, models, report, survivors, audited)
 
 
 def demo_data(seed: int) -> Split:

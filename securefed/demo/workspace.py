@@ -23,6 +23,7 @@ from securefed.deployment import CERTIFICATES, SIGNATURES
 from securefed.federation import Federation, MemberKeys
 
 COORDINATOR: Final = "coordinator"
+AUDITOR: Final = "auditor"
 DEADLINE_SECONDS: Final = 8.0
 """Long enough for a step on two busy cores, short enough to watch a dropout being survived."""
 _LOG2_COST: Final = 14
@@ -37,11 +38,13 @@ class Workspace:
         home: the directory.
         agreement: what every party signed.
         passphrase: of all keys.
+        auditor: keys with which the report on the ledger is signed.
     """
 
     home: Path
     agreement: Agreement
     passphrase: str = field(repr=False)
+    auditor: KeyRing = field(repr=False)
 
     @property
     def agreement_file(self) -> Path:
@@ -52,6 +55,10 @@ class Workspace:
     def keys(self) -> Path:
         """Directory of everybody's keys; companies would each have their own."""
         return self.home / "keys"
+
+    def state(self, node: str) -> Path:
+        """Directory of a node's durable state."""
+        return self.home / "state" / node
 
     def models(self, node: str) -> Path:
         """Directory of the final models at one node."""
@@ -64,7 +71,7 @@ class Workspace:
             "--keys",
             str(self.keys),
             "--state",
-            str(self.home / "state" / node),
+            str(self.state(node)),
             "--out",
             str(self.models(node)),
             "--json",
@@ -89,7 +96,7 @@ def prepare(home: Path, parties: Mapping[str, Data], stage: Stage) -> Workspace:
     passphrase = secrets.token_hex(32)
     rings = {
         name: create_keys(home / "keys", name, passphrase.encode(), log2_cost=_LOG2_COST)
-        for name in (COORDINATOR, *parties)
+        for name in (COORDINATOR, AUDITOR, *parties)
     }
     lead = Federation(
         stage.name, list(parties), deadline_seconds=DEADLINE_SECONDS, privacy=stage.goal
@@ -102,8 +109,9 @@ def prepare(home: Path, parties: Mapping[str, Data], stage: Stage) -> Workspace:
         {name: _public(ring) for name, ring in rings.items()},
         coordinator=COORDINATOR,
         address=f"localhost:{_free_port()}",
+        auditors={AUDITOR: rings[AUDITOR].identity.public.raw.hex()},
     )
-    made = Workspace(home, agreement, passphrase)
+    made = Workspace(home, agreement, passphrase, rings[AUDITOR])
     made.agreement_file.write_text(agreement_to_toml(agreement), encoding="utf-8")
     for directory in (SIGNATURES, CERTIFICATES, "data", "logs"):
         (home / directory).mkdir()
@@ -111,7 +119,7 @@ def prepare(home: Path, parties: Mapping[str, Data], stage: Stage) -> Workspace:
         signature = sign_agreement(agreement, rings[name].identity)
         (home / SIGNATURES / f"{name}.sig").write_bytes(signature.to_json())
         save_party_data(made.data_file(name), rows)
-    for name in rings:
+    for name in (COORDINATOR, *parties):
         shutil.copyfile(certificate_path(made.keys, name), home / CERTIFICATES / f"{name}.pem")
     return made
 
