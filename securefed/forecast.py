@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from protocols.agreement import Agreement, Task
+from protocols.agreement.ledger_sizes import round_sizes
 from protocols.agreement.noise import summed_values
 from protocols.agreement.sizes import blank_envelope, packet_size, step_sizes
 from protocols.encoding import packed_size, word_bits_for
 from protocols.intent import outputs_of, terms_of
 from protocols.rounds import RoundOpen, RoundResult
 
-UP: Final = ("advertise", "share", "submit", "confirm", "unmask")
+UP: Final = ("advertise", "share", "submit", "confirm", "unmask", "cosign")
 ORDER: Final = (
     "open",
     "advertise",
@@ -30,6 +31,8 @@ ORDER: Final = (
     "confirmations",
     "unmask",
     "result",
+    "extend",
+    "cosign",
 )
 
 DEFAULT_MBIT: Final = 100.0
@@ -202,6 +205,9 @@ def _messages(agreement: Agreement, task: Task, model: int) -> dict[str, int]:
     sizes = step_sizes(agreement, task)
     sizes["open"] = opening_bytes(agreement, task, model)
     sizes["result"] = packet_size(blank_envelope(round_, "result", hub, result))
+    vector = packed_size(summed_values(agreement, task), task.modulus_bits)
+    bare = {"open": sizes["open"] - model, "submit": sizes["submit"] - vector}
+    sizes |= round_sizes(agreement, task, {**sizes, **bare})
     return {step: sizes[step] for step in ORDER}
 
 

@@ -7,6 +7,7 @@ from math import floor
 from typing import Final
 
 from protocols.agreement.counts import count_problems
+from protocols.agreement.ledger_sizes import EXTENSION_OVERHEAD, largest_leaf
 from protocols.agreement.model import Agreement, Member, Task
 from protocols.agreement.privacy_rules import (
     budget_problems,
@@ -128,6 +129,7 @@ def _messages(agreement: Agreement, task: Task) -> Iterator[AgreementError]:
     # A party may be drawn by more dealers than it draws holders; that many practically never.
     held = min(2 * agreement.holders + 64, len(agreement.parties) - 1)
     sizes, limit = step_sizes(agreement, task, held), agreement.aggregation.max_message_bytes
+    sizes["extend"] = largest_leaf(agreement) + EXTENSION_OVERHEAD
     step = max(sizes, key=lambda one: sizes[one])
     if sizes[step] > limit:
         yield AgreementError(
