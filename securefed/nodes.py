@@ -113,6 +113,8 @@ class Party:
         address: where the coordinator is, if not at the agreement's address.
         patience_seconds: how long to wait for a silent coordinator.
         epsilon_ceiling: our own limit on epsilon, if it is lower than the agreed one.
+        answer_after_seconds: least time from the start of a training to its answer, which then does
+            not show how long the training took.
     """
 
     deployment: Deployment
@@ -123,6 +125,7 @@ class Party:
     address: str | None = None
     patience_seconds: float = 3600.0
     epsilon_ceiling: float | None = None
+    answer_after_seconds: float = 0.0
 
     def run(self, report: Report = log_event) -> dict[str, bytes]:
         """Take part until the run ends; return the final models by task, safetensors bytes.
@@ -168,6 +171,7 @@ class Party:
                 report=tell,
                 patience_seconds=self.patience_seconds,
                 epsilon_ceiling=self.epsilon_ceiling,
+                answer_after_seconds=self.answer_after_seconds,
             )
             ended = await node.run()
             missing = node.missing_models

@@ -239,7 +239,8 @@ class CoordinatorNode:
         try:
             result = await runner.run()
             opened = await asyncio.to_thread(self._open, plan, result.aggregate)
-            published = await asyncio.to_thread(self._combine, plan, opened)
+            survivors = len(result.aggregate.survivors)
+            published = await asyncio.to_thread(self._combine, plan, opened, survivors)
         except (JournalError, MisuseError):
             raise
         except SecureFedError as error:
@@ -258,10 +259,15 @@ class CoordinatorNode:
         clip_norm = self._strategy.clip_norm(plan.task, plan.model)
         return open_sum(self._agreement, plan.task, aggregate, clip_norm)
 
-    def _combine(self, plan: RoundPlan, opened: OpenedSum) -> Published:
+    def _combine(self, plan: RoundPlan, opened: OpenedSum, survivors: int) -> Published:
         try:
             return self._strategy.combine(
-                plan.task, plan.model, opened.values, plan.round_in_task, opened.indicator
+                plan.task,
+                plan.model,
+                opened.values,
+                plan.round_in_task,
+                opened.indicator,
+                survivors=survivors,
             )
         except SecureFedError:
             raise

@@ -44,10 +44,13 @@ class Strategy(Protocol):
         total: NDArray[np.float64],
         round_in_task: int,
         indicator: float | None,
+        *,
+        survivors: int | None = None,
     ) -> Published:
         """Turn the sum over the survivors, shape ``(task.dimension,)``, into the next model.
 
-        ``indicator`` is the noised sum of the people's indicators where the clip norm adapts.
+        ``indicator`` is the noised sum of the people's indicators where the clip norm adapts,
+        ``survivors`` how many parties' noise the sum holds; all of them unless given.
 
         Raises:
             SecureFedError: the sum admits no model; the text says what to do.

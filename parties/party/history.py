@@ -42,7 +42,7 @@ class History:
             self.progress = (
                 Progress() if stored is None else msgspec.msgpack.decode(stored, type=Progress)
             )
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise JournalError(
                 "the progress on record is not one of this release; use the release that wrote it"
             ) from error

@@ -18,7 +18,7 @@ from parties.party.ports import ClientEvent, PartyJournal, PartyLink
 from parties.party.purse import Purse
 from parties.party.seat import Seat
 from parties.party.trainer import Trainer
-from parties.party.training import Failed
+from parties.party.training import NO_UPDATE, Failed
 from parties.reporting import CalmReport, Detail, Event, Report, log_event
 from parties.transport.events import Connected, Disconnected, Message, Refused, SessionLost
 from protocols.agreement import SignedAgreement
@@ -55,6 +55,7 @@ class PartyNode:
         report: Report = log_event,
         patience_seconds: float = 3600.0,
         epsilon_ceiling: float | None = None,
+        answer_after_seconds: float = 0.0,
     ) -> None:
         """Prepare a node.
 
@@ -69,6 +70,7 @@ class PartyNode:
             patience_seconds: how long to wait for a coordinator that says nothing at all, beyond
                 the agreed deadline of a step.
             epsilon_ceiling: our own limit on epsilon, if it is lower than the agreed one.
+            answer_after_seconds: least time from the start of a training to its answer.
 
         Raises:
             AgreementError: the agreement does not name us.
@@ -82,7 +84,7 @@ class PartyNode:
         self._identity, self._link, self._journal = identity, link, journal
         self._trainer, self._random, self._report = trainer, random, CalmReport(report)
         self._talk = Correspondence(signed, identity, link)
-        self._seat = Seat(trainer, agreement.aggregation.deadline_seconds)
+        self._seat = Seat(trainer, agreement.aggregation.deadline_seconds, answer_after_seconds)
         self._patience = patience_seconds + self._seat.deadline_seconds
         self._heard = time.monotonic()
         self._history = History(agreement, journal)
@@ -254,14 +256,15 @@ class PartyNode:
         outcome = self._seat.outcome()
         match outcome:
             case bytes():
+                for reason in self._seat.failures:
+                    self._tell("training-failed", peer=self._identity.name, reason=reason)
                 if await self._send(outcome):
                     self._tell("submitted", bytes=len(outcome))
             case Failed():
                 await self._training_failed(outcome)
             case None if self._seat.late:
-                seconds = self._seat.deadline_seconds
-                self._tell("training-late", seconds=seconds)
-                await self._quit("submit", f"training took more than {seconds:g} seconds")
+                self._tell("training-late", seconds=self._seat.deadline_seconds)
+                await self._quit("submit", NO_UPDATE)
             case _:
                 pass
 
@@ -270,7 +273,7 @@ class PartyNode:
             raise failed.error
         name = "training-failed" if failed.error is None else "refused"
         self._tell(name, peer=self._identity.name, step="submit", reason=failed.reason)
-        await self._quit("submit", "the local training failed")
+        await self._quit("submit", NO_UPDATE)
 
     async def _quit(self, step: str, reason: str) -> None:
         """Leave the current round, and say so."""

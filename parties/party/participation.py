@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from parties.party.contribution import contribution
+from parties.party.contribution import TellFailure, contribution
 from parties.party.trainer import Trainer
 from protocols.agreement import Agreement, Task
 from protocols.errors import MisuseError
@@ -107,8 +107,12 @@ class Participation:
             case _:
                 raise MisuseError(f"{envelope.step} is not answered at once")
 
-    def submit(self, trainer: Trainer) -> bytes:
+    def submit(self, trainer: Trainer, failed: TellFailure) -> bytes:
         """Step 3: compute, encode, mask and sign an update. CPU-bound: call it in a thread.
+
+        Args:
+            trainer: computes from our data.
+            failed: told why people of ours counted as zero, for our own operator alone.
 
         Raises:
             SecureFedError: the update cannot be made or is out of its bounds; nothing was said.
@@ -121,6 +125,7 @@ class Participation:
             model=opening.model,
             round_in_task=opening.round_in_task,
             random=self._random,
+            failed=failed,
         )
         envelope, vector = self.role.submit(
             words,

@@ -38,6 +38,7 @@ class Seat:
         self._thread = TrainingThread()
         self._current: Participation | None = None
         self._job: Job | None = None
+        self._failures: list[str] = []
 
     @property
     def current(self) -> Participation | None:
@@ -48,6 +49,11 @@ class Seat:
     def job(self) -> Job | None:
         """The training that is under way in it."""
         return self._job
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why people of ours counted as zero in the last training, for our own operator alone."""
+        return tuple(self._failures)
 
     @property
     def overdue(self) -> bool:
@@ -71,7 +77,11 @@ class Seat:
     def train(self) -> None:
         """Begin to compute the current round's update."""
         if self._current is not None:
-            work = functools.partial(self._current.submit, self._trainer)
+            # A list of its own: an earlier training may still be running.
+            self._failures = []
+            work = functools.partial(
+                self._current.submit, self._trainer, failed=self._failures.append
+            )
             self._job = self._thread.start(work, self.deadline_seconds, self._hold_seconds)
 
     def outcome(self) -> Outcome | None:

@@ -14,6 +14,8 @@ from typing import Final
 from protocols.errors import SecureFedError
 
 THREAD_NAME: Final = "securefed-training"
+NO_UPDATE: Final = "no update for this round"
+"""All that anybody else is told of a training that failed or came too late."""
 
 
 @dataclass(frozen=True, slots=True)

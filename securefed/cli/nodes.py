@@ -148,6 +148,15 @@ def run_party(
             help="Stop before epsilon passes this, if it is lower than the agreed budget.",
         ),
     ] = None,
+    answer_after: Annotated[
+        float,
+        typer.Option(
+            "--answer-after",
+            min=0.0,
+            help="Seconds from the start of a training to its answer, at least: hides how long it "
+            "took.",
+        ),
+    ] = 0.0,
     json: EventsOption = False,
 ) -> None:
     """Take part in a run, under the agreement that we signed and nothing else."""
@@ -165,6 +174,7 @@ def run_party(
         address,
         patience,
         epsilon_ceiling,
+        answer_after,
     )
     models = node.run(_reporter(as_json=json))
     if not json:
