@@ -13,7 +13,7 @@ import typer
 from parties.party.training import THREAD_NAME
 from protocols.errors import SecureFedError
 from protocols.version import PROTOCOL_VERSION, __version__
-from securefed.cli import agreement, demo, init, keygen, nodes, privacy, sign
+from securefed.cli import agreement, audit, demo, init, keygen, ledger, nodes, privacy, sign
 from securefed.cli.exit_codes import ExitCode, exit_code
 from securefed.cli.output import error_to_plain, print_error, print_json
 
@@ -54,6 +54,8 @@ app.command("schema")(agreement.schema)
 app.add_typer(nodes.coordinator_app, name="coordinator")
 app.add_typer(nodes.party_app, name="party")
 app.add_typer(privacy.privacy_app, name="privacy")
+app.command("audit")(audit.audit)
+app.add_typer(ledger.ledger_app, name="ledger")
 app.command("demo")(demo.demo)
 
 

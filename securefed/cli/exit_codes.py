@@ -10,6 +10,7 @@ from protocols.errors import (
     InputError,
     JournalError,
     KeyFileError,
+    LedgerError,
     MisuseError,
     NoResultError,
     PeerError,
@@ -44,6 +45,10 @@ class ExitCode(IntEnum):
     """The run ended without a result: too few parties, or no round completed."""
     STATE = 10
     """The state directory cannot be used."""
+    LEDGER = 11
+    """A ledger, head, proof or report does not prove what it should; an audit failed."""
+    INCOMPLETE = 12
+    """All is well with a ledger so far, but the run was not closed: rounds may be missing."""
     INTERRUPTED = 130
     """Ctrl-C or SIGTERM."""
 
@@ -58,6 +63,7 @@ _CODES: tuple[tuple[type[SecureFedError], ExitCode], ...] = (
     (BelowThresholdError, ExitCode.NO_RESULT),
     (NoResultError, ExitCode.NO_RESULT),
     (JournalError, ExitCode.STATE),
+    (LedgerError, ExitCode.LEDGER),
     (MisuseError, ExitCode.USAGE),
 )
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from parties.reporting import Event
-from protocols.errors import AgreementError, PeerError, SecureFedError
+from protocols.errors import AgreementError, LedgerError, PeerError, SecureFedError
 from securefed.cli.exit_codes import exit_code
 
 
@@ -46,4 +46,7 @@ def error_to_plain(error: SecureFedError) -> dict[str, Any]:
         plain |= {"key": error.key, "problem": error.problem, "remedy": error.remedy}
     if isinstance(error, PeerError):
         plain |= {"party": error.party, "step": error.step, "reason": error.reason}
+    if isinstance(error, LedgerError):
+        plain |= {"finding": error.finding, "reason": error.reason, "leaf": error.leaf}
+        plain |= {"round": error.round, "party": error.party}
     return plain
