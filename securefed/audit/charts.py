@@ -157,7 +157,7 @@ def epsilon_chart(report: dict[str, Any]) -> Chart | None:
         (
             ("first", "tight bound"),
             ("second", "Renyi bound, in the record"),
-            ("budget", f"budget {budget:g}{', far above' if far else ''}"),
+            ("budget", f"budget {budget:g}, for the tight bound{', far above' if far else ''}"),
         ),
     )
 
