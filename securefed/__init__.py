@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from protocols.agreement import Agreement as Agreement
     from protocols.agreement import load_agreement as load_agreement
     from protocols.errors import SecureFedError as SecureFedError
+    from securefed.audit.auditor import Auditor as Auditor
     from securefed.data.demo import breast_cancer_companies as breast_cancer_companies
     from securefed.data.loaders import load_party_data as load_party_data
     from securefed.data.table import Data as Data
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agreement",
+    "Auditor",
     "Coordinator",
     "Data",
     "Deployment",
@@ -49,6 +51,7 @@ __all__ = [
 
 _HOME: Final = {
     "Agreement": "protocols.agreement",
+    "Auditor": "securefed.audit.auditor",
     "Coordinator": "securefed.nodes",
     "Data": "securefed.data.table",
     "Deployment": "securefed.deployment",

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from parties.coordinator.node import CoordinatorNode
@@ -23,6 +24,7 @@ from protocols.agreement import (
 )
 from protocols.errors import MisuseError, NoResultError
 from protocols.identity import Identity
+from securefed.audit.sources import write_bundle
 from securefed.clip_state import unpack_state
 from securefed.data.table import Data
 from securefed.learning.evaluation import Score, score
@@ -53,6 +55,7 @@ class SimulationResult:
         bytes_up: bytes that each party sent.
         complaints: the first thing that went wrong at each party, such as a row on which the task
             fails. A deployed party tells its own operator alone.
+        ledger: the signed record of the run, leaf by leaf.
     """
 
     agreement: Agreement
@@ -60,6 +63,15 @@ class SimulationResult:
     records: tuple[RoundRecord, ...]
     bytes_up: dict[str, int]
     complaints: tuple[str, ...] = ()
+    ledger: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def write_bundle(self, path: Path) -> None:
+        """Write the ledger to a file that :class:`securefed.Auditor` takes.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        write_bundle(path, self.ledger)
 
     @property
     def privacy(self) -> PrivacySpent | None:
@@ -178,11 +190,12 @@ async def _run(
         )
         for number, party in enumerate(signed.agreement.parties)
     ]
+    journal = MemoryJournal()
     hub = CoordinatorNode(
         signed,
         identities[COORDINATOR],
         network.hub(),
-        MemoryJournal(),
+        journal,
         LearningStrategy(signed.agreement),
         report=report,
     )
@@ -198,7 +211,14 @@ async def _run(
     models = {
         task.name: unpack_state(task, done.models[task.name])[0] for task in signed.agreement.tasks
     }
-    return SimulationResult(signed.agreement, models, done.records, done.bytes_up, complaints.told)
+    return SimulationResult(
+        signed.agreement,
+        models,
+        done.records,
+        done.bytes_up,
+        complaints.told,
+        tuple(journal.ledger.leaves()),
+    )
 
 
 async def _end(running: list[asyncio.Task[Any]]) -> list[BaseException | Any]:

@@ -20,7 +20,6 @@ from protocols.ledger.bundle import read_leaves
 from protocols.ledger.checkpoint import Note
 from protocols.ledger.facts import AuditResult, Verdict
 from securefed.audit.canary import Canary, read_canary
-from securefed.audit.html import render
 from securefed.audit.report import Source, report
 from securefed.audit.signing import canonical, sign_report
 from securefed.audit.sources import HashedFile, open_bundle, read_head
@@ -67,6 +66,8 @@ class Audit:
 
     def to_html(self) -> str:
         """Return the report as one HTML page."""
+        from securefed.audit.html import render  # noqa: PLC0415 - templates load slowly
+
         return render(self._report)
 
     def to_json(self, keys: KeyRing | None = None) -> bytes:
