@@ -173,8 +173,8 @@ def round_context(
     return RoundContext(
         agreement=digest,
         round=round_,
-        coordinator=agreement.verify_key(agreement.coordinator.name),
-        parties=tuple(agreement.verify_key(party.name) for party in agreement.parties),
+        coordinator=agreement.coordinator.verify_key(),
+        parties=tuple(party.verify_key() for party in agreement.parties),
         threshold=rules.threshold,
         quorum=agreement.quorum,
         min_cohort=max(rules.min_cohort, enough),
