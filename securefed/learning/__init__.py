@@ -1,4 +1,10 @@
-"""Tasks: what a party computes, and what becomes of the sum."""
+"""Tasks: what a party computes, and what becomes of the sum. Estimators: recipes of tasks.
+
+Estimators are loaded when they are first used: they run federations, which tasks know nothing of.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.person import (
@@ -21,29 +27,75 @@ from securefed.learning.registry import (
 from securefed.learning.state import State, state_digest, state_from_bytes, state_to_bytes
 from securefed.learning.task import Classifier, Contribution, Numbers, Step, Task
 
+if TYPE_CHECKING:
+    from securefed.learning.estimator import FederatedEstimator as FederatedEstimator
+    from securefed.learning.incomplete import IncompleteData as IncompleteData
+    from securefed.learning.stats import Histogram as Histogram
+    from securefed.learning.stats import SecureStats as SecureStats
+    from securefed.learning.stats import SecureSum as SecureSum
+    from securefed.learning.stats import SumOf as SumOf
+    from securefed.learning.stats import secure_histogram as secure_histogram
+    from securefed.learning.stats import secure_stats as secure_stats
+    from securefed.learning.stats import secure_vocabulary as secure_vocabulary
+    from securefed.learning.sum_task import register_statistic as register_statistic
+
 __all__ = [
     "AnyTask",
     "Arrays",
     "Classifier",
     "Contribution",
+    "FederatedEstimator",
+    "Histogram",
+    "IncompleteData",
     "Layout",
     "Numbers",
     "PersonPrivacy",
     "PersonTask",
     "PrivateSuggestion",
+    "SecureStats",
+    "SecureSum",
     "State",
     "Step",
     "Suggestion",
+    "SumOf",
     "Task",
     "build_task",
     "check_task",
     "is_private",
+    "register_statistic",
     "register_task",
     "require_plain",
     "require_private",
+    "secure_histogram",
+    "secure_stats",
+    "secure_vocabulary",
     "state_digest",
     "state_from_bytes",
     "state_to_bytes",
     "suggest",
     "suggest_private",
 ]
+
+_HOME: Final = {
+    "FederatedEstimator": "estimator",
+    "Histogram": "stats",
+    "IncompleteData": "incomplete",
+    "SecureStats": "stats",
+    "SecureSum": "stats",
+    "SumOf": "stats",
+    "register_statistic": "sum_task",
+    "secure_histogram": "stats",
+    "secure_stats": "stats",
+    "secure_vocabulary": "stats",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from protocols.errors import AgreementError, MisuseError
 from securefed.learning.glm import LogisticParameters, LogisticRegression
+from securefed.learning.moments_task import MomentsParameters, MomentsTask
 from securefed.learning.person import (
     AnyTask,
     PersonPrivacy,
@@ -30,6 +31,10 @@ from securefed.learning.private_torch_parameters import (
     PrivateTorchParameters,
     build_private_torch_task,
 )
+from securefed.learning.quantile_task import QuantilesParameters, QuantilesTask
+    build_support,
+)
+from securefed.learning.sum_task import SumParameters, SumTask, build_sum_task
 from securefed.learning.task import Numbers
 from securefed.learning.torch_parameters import TorchParameters, build_torch_task
 
@@ -49,6 +54,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     PrivateLogisticRegression.kind: _Kind(PrivateLogisticParameters, PrivateLogisticRegression),
     PrivateGlm.kind: _Kind(PrivateGlmParameters, PrivateGlm),
     "dp-torch": _Kind(PrivateTorchParameters, build_private_torch_task),
+    SumTask.kind: _Kind(SumParameters, build_sum_task),
+    MomentsTask.kind: _Kind(MomentsParameters, MomentsTask),
+    QuantilesTask.kind: _Kind(QuantilesParameters, QuantilesTask),
 }
 
 
