@@ -32,8 +32,6 @@ from securefed.learning.private_torch_parameters import (
     build_private_torch_task,
 )
 from securefed.learning.quantile_task import QuantilesParameters, QuantilesTask
-    build_support,
-)
 from securefed.learning.sum_task import SumParameters, SumTask, build_sum_task
 from securefed.learning.task import Numbers
 from securefed.learning.torch_parameters import TorchParameters, build_torch_task

@@ -1,0 +1,256 @@
+"""What every federated estimator shares: parameters, running its tasks, reading their states.
+
+An estimator is a recipe of tasks and what to do with their final states. ``fit`` runs them over
+real nodes in this process, ``add_to`` and ``load`` put the same tasks into a deployed run, and
+``fit_plain`` runs them over plain sums, which with one part gives the pooled model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from protocols.errors import InputError, MisuseError
+from securefed.data.table import Data, require_columns
+from securefed.federation import Federation
+from securefed.learning.incomplete import numeric
+from securefed.learning.parameters import Parameters
+from securefed.learning.person import require_plain
+from securefed.learning.reference import fit as run_plain
+from securefed.learning.registry import build_task
+from securefed.learning.state import State
+from securefed.privacy_spent import PrivacySpent
+
+_SEED: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """One task of an estimator's recipe.
+
+    Attributes:
+        suffix: of the task's name; empty for an estimator's only task.
+        kind: a registered kind.
+        rounds: most rounds.
+        parameters: of the kind.
+        privacy: what ``Federation.add_task`` is told about noise.
+    """
+
+    suffix: str
+    kind: str
+    rounds: int
+    parameters: dict[str, Any] = field(default_factory=dict)
+    privacy: Mapping[str, Any] | None = None
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A task that can tell beforehand what it would refuse."""
+
+    def check(self, data: Data) -> None:
+        """Raise InputError for data that the task refuses."""
+        ...
+
+
+class FederatedEstimator(Parameters):
+    """Base of the estimators; parameters are what ``__init__`` takes and nothing else.
+
+    Attributes:
+        n_features_in_: feature columns.
+        n_rounds_: rounds that were run.
+        bytes_up_: bytes that each party sent, by name; empty after ``fit_plain`` and ``load``.
+        privacy_: what the run cost every person; ``None`` without noise.
+        complaints_: the first thing that went wrong at each party.
+    """
+
+    default_name: str = "estimator"
+    n_features_in_: int
+    n_rounds_: int
+    bytes_up_: dict[str, int]
+    privacy_: PrivacySpent | None
+    complaints_: tuple[str, ...]
+
+    # What an estimator says about itself
+
+    def plan(self, features: int, parties: int) -> tuple[TaskPlan, ...]:
+        """Return the tasks that fit this estimator to so many columns and parties."""
+        raise NotImplementedError
+
+    def read(self, states: Mapping[str, State]) -> None:
+        """Set the fitted attributes from the final states, by suffix."""
+        raise NotImplementedError
+
+    def party_data(self, data: Data, party: int) -> Data:
+        """Return the rows as the task of this party takes them; what a deployed party is given.
+
+        Args:
+            data: rows of one party.
+            party: number of the party in the federation, from 0.
+        """
+        del party
+        return data
+
+    # Running
+
+    def add_to(
+        self, federation: Federation, name: str | None = None, *, features: int | None = None
+    ) -> Federation:
+        """Add this estimator's tasks to a federation, for a deployed run.
+
+        Args:
+            federation: it gets one or more tasks.
+            name: of the task, or beginning of the tasks' names.
+            features: feature columns of every party; needed unless fitted before.
+
+        Raises:
+            AgreementError: a parameter is out of range.
+            MisuseError: the number of features is unknown, or the federation promises privacy and
+                this estimator has no private form.
+        """
+        count = features or getattr(self, "n_features_in_", None)
+        if count is None:
+            raise MisuseError("say how many columns there are: add_to(federation, features=...)")
+        for each in self.plan(count, len(federation.parties)):
+            self._add(federation, each, _full_name(name or self.default_name, each.suffix))
+        return federation
+
+    def _add(self, federation: Federation, plan: TaskPlan, name: str) -> None:
+        try:
+            federation.add_task(
+                name, plan.kind, rounds=plan.rounds, privacy=plan.privacy, **plan.parameters
+            )
+        except MisuseError as error:
+            raise MisuseError(
+                f"{type(self).__name__} with these parameters does not suit the federation's "
+                f"privacy: {self._private_form()} ({error})"
+            ) from error
+
+    def _private_form(self) -> str:
+        return (
+            "it has no differentially private form yet, and its exact sums would tell about people;"
+            " it needs a federation with privacy=None"
+        )
+
+    def fit(
+        self, federation: Federation, data: Mapping[str, Data], *, seed: int | None = None
+    ) -> Self:
+        """Fit over real nodes, keys and masks in this process.
+
+        Args:
+            federation: one without tasks; it is copied, not changed.
+            data: rows of each party, by name.
+            seed: makes the parties' own draws reproducible.
+
+        Raises:
+            InputError: a party's data cannot be used; names the party, before anything is sent.
+            MisuseError: the federation has tasks already, or a party has no data.
+            NoResultError: the sums admit no model.
+        """
+        if federation.tasks:
+            raise MisuseError("fit takes a federation without tasks; use add_to and load instead")
+        missing = [name for name in federation.parties if name not in data]
+        if missing:
+            raise MisuseError(f"no data of {', '.join(missing[:8])}; give rows for every party")
+        lead = copy.deepcopy(federation)
+        prepared = {
+            name: self.party_data(data[name], number) for number, name in enumerate(lead.parties)
+        }
+        features = data[lead.parties[0]].features.shape[1]
+        self._check(features, {name: (data[name], prepared[name]) for name in lead.parties})
+        self.add_to(lead, features=features)
+        result = lead.simulate(prepared, seed=seed)
+        self._reset(features)
+        self.n_rounds_, self.bytes_up_ = len(result.records), dict(result.bytes_up)
+        self.privacy_, self.complaints_ = result.privacy, result.complaints
+        return self.load(result.models)
+
+    def fit_plain(self, parts: Sequence[Data]) -> Self:
+        """Run the same tasks over plain sums; with one part, the result is the pooled model.
+
+        Raises:
+            InputError: a part cannot be used; names it.
+            MisuseError: no part, or tasks with noise, which have no plain form.
+        """
+        if not parts:
+            raise MisuseError("a fit needs at least one part")
+        prepared = [self.party_data(part, number) for number, part in enumerate(parts)]
+        features = parts[0].features.shape[1]
+        told = zip(parts, prepared, strict=True)
+        self._check(features, {f"part {number}": each for number, each in enumerate(told)})
+        states, rounds = {}, 0
+        for each in self.plan(features, len(parts)):
+            task = require_plain(build_task(each.kind, each.parameters), name=self.default_name)
+            done = run_plain(task, prepared, rounds=each.rounds, seed=_SEED)
+            states[_full_name(self.default_name, each.suffix)] = done.state
+            rounds += done.rounds
+        self._reset(features)
+        self.n_rounds_ = rounds
+        return self.load(states)
+
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
+        """Read the final states of a deployed run, by task name.
+
+        Args:
+            models: may hold other tasks as well.
+            name: as given to ``add_to``.
+
+        Raises:
+            MisuseError: no state of such a task.
+        """
+        beginning = name or self.default_name
+        found = {
+            task[len(beginning) :].removeprefix("-"): state
+            for task, state in models.items()
+            if task == beginning or task.startswith(f"{beginning}-")
+        }
+        if not found:
+            raise MisuseError(f"no state of task {beginning!r}; there are {', '.join(models)}")
+        self.read(found)
+        return self
+
+    def _reset(self, features: int) -> None:
+        for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
+            delattr(self, name)
+        self.n_features_in_, self.n_rounds_ = features, 0
+        self.bytes_up_, self.privacy_, self.complaints_ = {}, None, ()
+
+    def _check(self, features: int, data: Mapping[str, tuple[Data, Data]]) -> None:
+        plans = self.plan(features, len(data))
+        tasks = [build_task(each.kind, each.parameters) for each in plans]
+        for party, (given, prepared) in data.items():
+            try:
+                require_columns(given.features, features)
+                for task in tasks:
+                    if isinstance(task, Checking):
+                        task.check(prepared)
+            except InputError as error:
+                raise InputError(f"{party}: {error}") from error
+
+    def _table(self, features: ArrayLike) -> NDArray[np.float64]:
+        """Return a table to predict on or transform, NaN being a gap.
+
+        Raises:
+            MisuseError: not fitted yet.
+            InputError: not a table of as many columns as were fitted.
+        """
+        self._require_fitted()
+        table = numeric("features", features)
+        if table.shape[1] != self.n_features_in_:
+            raise InputError(
+                f"features has {table.shape[1]} columns, but {type(self).__name__} was fitted on "
+                f"{self.n_features_in_}"
+            )
+        return table
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "n_features_in_"):
+            raise MisuseError(f"this {type(self).__name__} is not fitted yet; call fit first")
+
+
+def _full_name(beginning: str, suffix: str) -> str:
+    return f"{beginning}-{suffix}" if suffix else beginning
