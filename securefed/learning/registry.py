@@ -32,6 +32,12 @@ from securefed.learning.private_torch_parameters import (
     build_private_torch_task,
 )
 from securefed.learning.quantile_task import QuantilesParameters, QuantilesTask
+from securefed.learning.recommend.gram import GramParameters, ItemGram, build_gram
+from securefed.learning.recommend.support import (
+    InteractionParameters,
+    ItemSupport,
+    build_support,
+)
 from securefed.learning.sum_task import SumParameters, SumTask, build_sum_task
 from securefed.learning.task import Numbers
 from securefed.learning.torch_parameters import TorchParameters, build_torch_task
@@ -55,6 +61,8 @@ _KINDS: Final[dict[str, _Kind]] = {
     SumTask.kind: _Kind(SumParameters, build_sum_task),
     MomentsTask.kind: _Kind(MomentsParameters, MomentsTask),
     QuantilesTask.kind: _Kind(QuantilesParameters, QuantilesTask),
+    ItemSupport.kind: _Kind(InteractionParameters, build_support),
+    ItemGram.kind: _Kind(GramParameters, build_gram),
 }
 
 
