@@ -325,7 +325,7 @@ def test_a_coordinator_restored_from_an_old_backup_is_refused_by_all_and_says_so
         made.net.restart_hub()
         wire.opened.clear()
         wire.said = {key: said for key, said in wire.said.items() if key[0] != HUB}
-        with pytest.raises(LedgerError, match="contradicts their copies"):
+        with pytest.raises(LedgerError, match="not older than theirs"):
             await made.coordinator().run()
         for party in parties:
             party.cancel()
@@ -333,9 +333,8 @@ def test_a_coordinator_restored_from_an_old_backup_is_refused_by_all_and_says_so
 
     asyncio.run(scenario())
     assert len(made.told(HUB, "ledger-behind")) == 3
-    for name in made.data:
-        told = [event.detail["reason"] for event in made.told(name, "refused")]
-        assert any("not the one that we hold" in text or "is past" in text for text in told), told
+    # It signed nothing new, so that the right backup can still go on with the run.
+    assert all(made.journals[name].get("evidence") is None for name in made.data)
 
 
 def test_no_secret_and_no_row_is_at_rest_or_told(tmp_path):

@@ -87,7 +87,7 @@ class Attendance:
             if event is not None and waited < _LONGEST_DRAIN_SECONDS:
                 pause = _DRAIN_SECONDS
                 continue
-            have = len(self._membership.connected)
+            have = len(self._membership.invitable)
             awaited = self._membership.next_expiry(self._names, now) is not None
             hoped = everybody or awaited or self._membership.arriving(now)
             if have == len(self._names):

@@ -23,6 +23,11 @@ class Membership:
         return frozenset(self._connected)
 
     @property
+    def invitable(self) -> frozenset[str]:
+        """Names of those of them that are not barred."""
+        return self.connected - self._barred.keys()
+
+    @property
     def left(self) -> dict[str, str]:
         """Why each party left the current round."""
         return dict(self._left)
@@ -61,7 +66,7 @@ class Membership:
     def begin_round(self) -> frozenset[str]:
         """Forget who left the last round; return the parties to invite."""
         self._left = dict(self._barred)
-        return self.connected - self._barred.keys()
+        return self.invitable
 
     def expected(self, names: Iterable[str], now: float) -> frozenset[str]:
         """Which of ``names`` may still answer: not withdrawn, and connected or lost just now."""

@@ -197,6 +197,7 @@ class CoordinatorNode:
                 continue
             await self._witness()
             await self._gather(self._min_roster, everybody=False)
+            self._witnesses.require_current()
             await self._round(task)
             self._give_up_if_hopeless()
 

@@ -19,7 +19,7 @@ class _Line:
     """What waits for one party, and the task that sends it."""
 
     def __init__(self) -> None:
-        self.waiting: deque[bytes] = deque()
+        self.waiting: deque[tuple[bytes, ...]] = deque()
         self.since: float | None = None
         self.sender: asyncio.Task[None] | None = None
 
@@ -34,8 +34,11 @@ class Outbound:
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: Exception | None = None
 
-    def post(self, name: str, body: bytes) -> None:
-        """Queue one message. Raises what broke an earlier sending, if that was no peer's doing."""
+    def post(self, name: str, *bodies: bytes) -> None:
+        """Queue one message, or several that count as one: a long log comes in many.
+
+        Raises what broke an earlier sending, if that was no peer's doing.
+        """
         if self._broken is not None:
             raise self._broken
         line = self._lines.setdefault(name, _Line())
@@ -43,7 +46,7 @@ class Outbound:
             self.forget(name)
             self._failed(name, f"{MAX_QUEUED} messages wait for it")
             return
-        line.waiting.append(body)
+        line.waiting.append(bodies)
         if line.sender is None:
             line.sender = asyncio.create_task(self._send_all(name, line))
             self._tasks.add(line.sender)
@@ -83,8 +86,9 @@ class Outbound:
     async def _send_all(self, name: str, line: _Line) -> None:
         try:
             while line.waiting:
-                line.since = time.monotonic()
-                await self._link.send(name, line.waiting.popleft())
+                for body in line.waiting.popleft():
+                    line.since = time.monotonic()
+                    await self._link.send(name, body)
         except SecureFedError as error:
             line.waiting.clear()
             self._failed(name, str(error))

@@ -72,6 +72,9 @@ class RoundRunner:
         self._names = [party.name for party in agreement.parties]
         self._model_digest = b""
         self._deadline = agreement.aggregation.deadline_seconds
+        self._fewest = round_context(
+            agreement, digest, plan.round, plan.task, plan.round_in_task
+        ).min_roster
         self._roster: frozenset[str] = frozenset()
         self._confirmed: frozenset[str] = frozenset()
         self._forgiven: Counter[str] = Counter()
@@ -111,6 +114,8 @@ class RoundRunner:
         invited = {
             name for name in connected if self._outbound.stuck_seconds(name) < LONGEST_STUCK_SECONDS
         }
+        if len(invited) < self._fewest:
+            invited = set(connected)  # no intent may name fewer; who is stuck may still come round
         numbers = [number for number, name in enumerate(self._names) if name in invited]
         # Checkpoints first: nobody answers an intent without the log that it builds on.
         self._log.bring_up_to_date(sorted(invited))

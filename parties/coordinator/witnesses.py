@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -22,6 +23,7 @@ from protocols.ledger.checkpoint import (
     parse_signature,
 )
 from protocols.ledger.messages import STEPS, Cosigned, Holding
+from protocols.ledger.reading import is_plausible_time
 from protocols.masking.messages import Submission
 from protocols.signed import open_signed
 from protocols.wire import Packet, decode_packet
@@ -29,6 +31,8 @@ from protocols.wire import Packet, decode_packet
 M = TypeVar("M", bound=msgspec.Struct)
 _STEPS: Final = frozenset({"holding", "cosign"})
 _SLOW_SECONDS: Final = 1.0
+_MOST_ASKED: Final = 8
+"""How often a party may ask for the log anew while one head is witnessed."""
 
 
 Greetings = Callable[[], Awaitable[Sequence[bytes]]]
@@ -55,6 +59,8 @@ class Witnesses:
         self._max_bytes = signed.agreement.aggregation.max_message_bytes
         self._names = [party.name for party in signed.agreement.parties]
         self._held: dict[str, int] = {}
+        self._ahead: set[str] = set()
+        self._asked: Counter[str] = Counter()
         self._head: Note | None = None
         self._lines: dict[str, NoteSignature] = {}
         self._missing: dict[str, Envelope] = {}
@@ -105,27 +111,37 @@ class Witnesses:
         )
 
     async def _holding(self, peer: str, message: Holding) -> None:
+        self._ahead.discard(peer)
         if message.size > self._keeper.size:
             # It will refuse every round, and its operator is told so; ours is told here.
+            self._ahead.add(peer)
             self._tell("ledger-behind", peer=peer, ours=self._keeper.size, theirs=message.size)
         self._held[peer] = min(message.size, self._keeper.size)
         self._membership.came(peer, resumed=False)
-        for body in await self._greetings():
-            self._outbound.post(peer, body)
+        self._asked[peer] += 1
+        if self._asked[peer] > _MOST_ASKED:
+            return  # each answer costs us a whole log; the next head comes by itself
+        self._outbound.post(peer, *await self._greetings())
         if self._head is not None:
             self._send(peer, self._head)
 
     def _cosigned(self, peer: str, message: Cosigned) -> None:
+        if message.missing is not None:
+            # Whatever became of that head: a slow party would never come in again.
+            self._remind(peer, message.missing)
         head = self._head
         if head is None or message.size != head.checkpoint.size:
             return  # of a head that has its quorum already
         line = parse_signature(message.line, party=peer)
         keys = {peer: self._signed.agreement.verify_key(peer)}
-        if not cosignature_check(head.checkpoint, line, keys).check.holds():
+        cosignature = cosignature_check(head.checkpoint, line, keys)
+        if not cosignature.check.holds():
             raise SignatureError(peer, "cosign", "its signature on the head is not valid")
+        if not is_plausible_time(cosignature.timestamp):
+            raise LedgerError(
+                "checkpoint-time", f"it says that it signed at {cosignature.timestamp}", party=peer
+            )
         self._lines[peer] = line
-        if message.missing is not None:
-            self._remind(peer, message.missing)
 
     def _remind(self, peer: str, commit: Envelope) -> None:
         open_signed(
@@ -148,10 +164,29 @@ class Witnesses:
             self._send(name, None)
 
     def begin(self) -> None:
-        """Ask every party that is here to cosign the head of the log."""
-        self._head, self._lines, self._missing = self._keeper.head(), {}, {}
+        """Ask every party that is here to cosign the head of the log.
+
+        Raises:
+            LedgerError: so many hold more of it than we do that no quorum would: our state is old.
+        """
+        self.require_current()
+        self._head, self._lines = self._keeper.head(), {}
+        self._asked.clear()
         for name in sorted(self._membership.connected):
             self._send(name, self._head)
+
+    def require_current(self) -> None:
+        """Check that we have not lost a part of the log that we signed.
+
+        Raises:
+            LedgerError: as :meth:`begin`. Nothing may be signed then: it would be a second ledger.
+        """
+        if len(self._names) - len(self._ahead) < self.need:
+            raise LedgerError(
+                "rolled-back",
+                f"{len(self._ahead)} parties hold more of the ledger than the {self._keeper.size} "
+                "leaves here; restore a state directory that is not older than theirs",
+            )
 
     async def end(self) -> None:
         """Put the head with its witnesses into the log, and the commits that it lacked after it."""
@@ -159,9 +194,12 @@ class Witnesses:
         if head is None:
             return
         await asyncio.to_thread(self._keeper.witnessed, head, self._lines)
-        for peer in sorted(self._missing, key=self._names.index):
+        missing, self._missing = self._missing, {}
+        for peer in sorted(missing, key=self._names.index):
+            if not self._keeper.lacks(self._names.index(peer), missing[peer]):
+                continue
             try:
-                await asyncio.to_thread(self._keeper.late, self._missing[peer])
+                await asyncio.to_thread(self._keeper.late, missing[peer])
             except LedgerError as error:
                 self._tell("refused", peer=peer, step="cosign", reason=error.reason)
 
@@ -173,8 +211,7 @@ class Witnesses:
         wanted = (start, self._keeper.size, head is None)
         if self._packets[0] != wanted:
             self._packets = (wanted, self._keeper.extensions(start, head, self._max_bytes))
-        for packet in self._packets[1]:
-            self._outbound.post(name, packet)
+        self._outbound.post(name, *self._packets[1])
         self._held[name] = self._keeper.size
 
     def waiting(self, now: float, *, waited: float) -> frozenset[str]:

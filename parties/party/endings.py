@@ -13,7 +13,7 @@ from parties.party.purse import Purse
 from parties.party.seat import Seat
 from parties.party.trainer import Trainer
 from protocols.agreement import Agreement
-from protocols.errors import MisuseError
+from protocols.errors import EquivocationError, MisuseError
 from protocols.identity import NO_ROUND, Envelope
 from protocols.ledger.facts import RoundFacts
 from protocols.rounds import FinalModel, RoundAborted, RoundResult
@@ -82,15 +82,32 @@ class Endings:
     async def _extended(self, envelope: Envelope) -> bytes:
         """The ledger goes on."""
         most = self._agreement.aggregation.max_message_bytes
-        extended = await asyncio.to_thread(self._ledger.extend, envelope, most)
-        self.learn(extended.ended)
-        return extended.answer
+        before = len(self._ledger.rounds)
+        try:
+            try:
+                return await asyncio.to_thread(self._ledger.extend, envelope, most)
+            finally:
+                # A head that is refused leaves the leaves before it in our copy.
+                self._learn(self._ledger.rounds[before:])
+        except EquivocationError as error:
+            self._ledger.denounce(error.reason, envelope)
+            if self._seat.current is not None:
+                self._seat.current.role.withdraw("the coordinator contradicts itself")
+            raise
 
-    def learn(self, rounds: Sequence[RoundFacts]) -> None:
+    def recall(self) -> None:
+        """Take over what our copy of the ledger says, as a node that was started again."""
+        try:
+            self._learn(self._ledger.rounds)
+        except EquivocationError as error:
+            self._ledger.denounce(error.reason, None)
+            self._tell("refused", peer=error.party, step=error.step, reason=error.reason)
+
+    def _learn(self, rounds: Sequence[RoundFacts]) -> None:
         """Take over what the ledger says of rounds that ended, told or not, forgotten or not."""
+        if self._purse.at_least(self._ledger.committed):
+            self._tell("charged-from-ledger")
         self._history.learn(rounds)
         current = self._seat.current
         if current is not None and any(one.round == current.opening.round for one in rounds):
             self._seat.leave("the ledger says that the round is over")
-        if self._purse.at_least(self._ledger.committed):
-            self._tell("charged-from-ledger")

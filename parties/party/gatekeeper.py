@@ -14,7 +14,7 @@ from parties.party.seat import Seat
 from parties.party.trainer import Trainer
 from protocols.admission import Admitted, find_task
 from protocols.agreement import Agreement, Task
-from protocols.errors import InputError, PolicyError, SecureFedError
+from protocols.errors import DuplicateError, InputError, PolicyError, SecureFedError
 from protocols.intent import Terms, intent_digest, terms_of
 from protocols.rounds import RoundOpen
 from protocols.wire import Packet
@@ -56,7 +56,11 @@ class Gatekeeper:
         """
         round_ = packet.envelope.round
         task = self._agreement.tasks[find_task(self._agreement, opened.task)]
-        admitted = self._history.admit(round_, opened, await self._initial_digest(task))
+        try:
+            admitted = self._history.admit(round_, opened, await self._initial_digest(task))
+        except DuplicateError:
+            self._ledger.require_same(packet.envelope)
+            raise
         if self._seat.overdue:
             raise PolicyError("the last training has not ended; this round is left out")
         model = await read_attachment(packet, opened.model)

@@ -10,8 +10,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -20,12 +19,13 @@ from parties.party.ports import PartyJournal
 from protocols.agreement import SignedAgreement
 from protocols.errors import EquivocationError, LedgerError, PolicyError, ReplayError
 from protocols.identity import NO_ROUND, Envelope, Identity
+from protocols.intent import intent_digest
 from protocols.ledger.checkpoint import coordinator_check, cosign, origin_of, parse_note
 from protocols.ledger.facts import RoundFacts
 from protocols.ledger.merkle import Tree
 from protocols.ledger.messages import STEPS, Cosigned, Extension, Holding, seal_ledger
 from protocols.ledger.proofs import leaf_hash, verify_consistency
-from protocols.ledger.records import MessageLeaf, encode_leaf
+from protocols.ledger.records import AgreementLeaf, MessageLeaf, decode_leaf, encode_leaf
 from protocols.ledger.verify import LedgerVerifier, unchecked
 from protocols.rounds import RoundOpen
 from protocols.signed import open_signed
@@ -33,19 +33,6 @@ from protocols.wire import Packet, encode
 
 EVIDENCE_KEY: Final = "evidence"
 _ENVELOPE: Final = msgspec.msgpack.Decoder(Envelope)
-
-
-@dataclass(frozen=True, slots=True)
-class Extended:
-    """What an extension of the ledger came to.
-
-    Attributes:
-        answer: packet for the coordinator; empty when there is nothing to say yet.
-        ended: rounds whose end we learned from it, in order.
-    """
-
-    answer: bytes
-    ended: tuple[RoundFacts, ...] = ()
 
 
 class LedgerCopy:
@@ -74,6 +61,7 @@ class LedgerCopy:
         self._coordinator = signed.agreement.verify_key(signed.agreement.coordinator.name)
         self._origin = origin_of(signed.agreement.federation, signed.digest)
         self._broken: LedgerError | None = None
+        self._admitted: tuple[int, bytes] | None = None
         self._read_back()
 
     def _read_back(self) -> None:
@@ -136,6 +124,19 @@ class LedgerCopy:
                 round=envelope.round,
             )
         self._append([encode_leaf(MessageLeaf(envelope))])
+        self._admitted = (envelope.round, intent_digest(envelope.payload))
+
+    def require_same(self, envelope: Envelope) -> None:
+        """Check that an opening of the round that we admitted last is that very opening.
+
+        Raises:
+            EquivocationError: the coordinator signed two intents for one round.
+        """
+        known = self._admitted
+        if known and known[0] == envelope.round and known[1] != intent_digest(envelope.payload):
+            raise EquivocationError(
+                self._coordinator.name, "open", f"round {known[0]} was opened in another way"
+            )
 
     def _missing(self) -> Envelope | None:
         """Return our last commit if the ledger lacks it."""
@@ -150,12 +151,15 @@ class LedgerCopy:
 
     # Extensions
 
-    def extend(self, envelope: Envelope, max_bytes: int) -> Extended:
+    def extend(self, envelope: Envelope, max_bytes: int) -> bytes:
         """Add what the coordinator says follows, and cosign its head.
+
+        Returns:
+            Packet for the coordinator; empty when there is nothing to say yet.
 
         Raises:
             PeerError: the coordinator did not sign it.
-            LedgerError: it does not verify; nothing was added.
+            LedgerError: its leaves do not verify, and nothing was added; or its head does not.
             EquivocationError: it contradicts what the coordinator showed us before. The evidence is
                 kept, and we answer no further round.
         """
@@ -170,17 +174,13 @@ class LedgerCopy:
         )
         self._require_whole()
         if message.start > self._tree.size:
-            return Extended(self.holding())
+            return self.holding()
         known = self._tree.size - message.start
         for position, leaf in enumerate(message.leaves[:known], message.start):
             if leaf != self._journal.ledger.leaf(position):
                 self._contradiction(envelope, f"leaf {position} is not the one that we hold")
-        before = len(self._verifier.rounds)
         self._append(message.leaves[known:])
-        ended = tuple(self._verifier.rounds[before:])
-        if not message.head:
-            return Extended(b"", ended)
-        return Extended(self._cosign(envelope, message), ended)
+        return self._cosign(envelope, message) if message.head else b""
 
     def _cosign(self, envelope: Envelope, message: Extension) -> bytes:
         note = parse_note(message.head, party=self._coordinator.name)
@@ -209,6 +209,8 @@ class LedgerCopy:
         return self._packet(Cosigned(head.size, line, self._missing()))
 
     def _append(self, leaves: Sequence[bytes]) -> None:
+        if leaves and not self._tree.size:
+            self._require_our_agreement(leaves[0])
         try:
             for leaf in leaves:
                 self._verifier.take(leaf)
@@ -220,9 +222,31 @@ class LedgerCopy:
         for leaf in leaves:
             self._tree.append(leaf_hash(leaf))
 
-    def _contradiction(self, envelope: Envelope, reason: str) -> None:
-        self._journal.put(EVIDENCE_KEY, encode(envelope))
+    def _require_our_agreement(self, leaf: bytes) -> None:
+        # Whoever writes another one has its keys as well, and could put anything after it.
+        first = decode_leaf(leaf, 0)
+        if (
+            not isinstance(first, AgreementLeaf)
+            or hashlib.sha256(first.canonical).digest() != self._signed.digest
+        ):
+            raise LedgerError(
+                "another-agreement", "it does not begin with the one that we signed", leaf=0
+            )
+
+    def denounce(self, reason: str, evidence: Envelope | None) -> None:
+        """Answer no further round: the coordinator contradicted itself.
+
+        Args:
+            reason: in one clause.
+            evidence: what it signed, kept unless something was kept before; ``None`` if that is in
+                our copy.
+        """
+        if self._journal.get(EVIDENCE_KEY) is None:
+            self._journal.put(EVIDENCE_KEY, b"" if evidence is None else encode(evidence))
         self._broken = LedgerError("split-view", reason)
+
+    def _contradiction(self, envelope: Envelope, reason: str) -> NoReturn:
+        self.denounce(reason, envelope)
         raise EquivocationError(
             self._coordinator.name,
             "extend",

@@ -117,7 +117,7 @@ class PartyNode:
             TransportError: the coordinator refuses us, or was silent for too long.
             JournalError: our state cannot be written; nothing was said that is not on record.
         """
-        self._endings.learn(self._ledger.rounds)
+        self._endings.recall()
         await self._link.start()
         self._heard = time.monotonic()
         try:
