@@ -94,6 +94,24 @@ def test_every_module_says_what_it_is():
     assert not [relative(path) for path in MODULES if not ast.get_docstring(tree(path))]
 
 
+def test_only_the_paillier_package_imports_the_libraries_of_its_extra():
+    """phe is under the GPL, so everything else has to work without it."""
+    allowed = ROOT / "protocols" / "paillier"
+    importing = {
+        relative(path)
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [one.name for one in node.names]
+        )
+        if name.split(".")[0] in {"phe", "gmpy2"} and not path.is_relative_to(allowed)
+    }
+    assert not importing
+
+
 def test_what_the_linters_are_told_to_ignore_is_named_and_rare():
     found = [
         line
