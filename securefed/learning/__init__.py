@@ -30,6 +30,10 @@ from securefed.learning.task import Classifier, Contribution, Numbers, Step, Tas
 if TYPE_CHECKING:
     from securefed.learning.estimator import FederatedEstimator as FederatedEstimator
     from securefed.learning.incomplete import IncompleteData as IncompleteData
+    from securefed.learning.pipeline import FederatedPipeline as FederatedPipeline
+    from securefed.learning.preprocessing import FederatedImputer as FederatedImputer
+    from securefed.learning.preprocessing import FederatedOneHot as FederatedOneHot
+    from securefed.learning.preprocessing import FederatedStandardizer as FederatedStandardizer
     from securefed.learning.stats import Histogram as Histogram
     from securefed.learning.stats import SecureStats as SecureStats
     from securefed.learning.stats import SecureSum as SecureSum
@@ -45,6 +49,10 @@ __all__ = [
     "Classifier",
     "Contribution",
     "FederatedEstimator",
+    "FederatedImputer",
+    "FederatedOneHot",
+    "FederatedPipeline",
+    "FederatedStandardizer",
     "Histogram",
     "IncompleteData",
     "Layout",
@@ -78,6 +86,10 @@ __all__ = [
 
 _HOME: Final = {
     "FederatedEstimator": "estimator",
+    "FederatedImputer": "preprocessing",
+    "FederatedOneHot": "preprocessing",
+    "FederatedPipeline": "pipeline",
+    "FederatedStandardizer": "preprocessing",
     "Histogram": "stats",
     "IncompleteData": "incomplete",
     "SecureStats": "stats",
