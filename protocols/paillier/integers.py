@@ -56,7 +56,7 @@ def unlocked() -> Iterator[None]:
 
     The setting belongs to the thread's context and is put back at the end.
     """
-    with gmpy2.local_context(gmpy2.get_context(), allow_release_gil=True):
+    with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
         yield
 
 

@@ -68,6 +68,7 @@ class PublicKey:
     bits: int = field(init=False, repr=False, compare=False)
     n_squared: int = field(init=False, repr=False, compare=False)
     h_s: mpz = field(init=False, repr=False, compare=False)
+    _digest: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self, allow_small: bool) -> None:
         if len(self.seed) != SEED_BYTES:
@@ -77,6 +78,7 @@ class PublicKey:
         object.__setattr__(self, "bits", self.n.bit_length())
         object.__setattr__(self, "n_squared", self.n**2)
         object.__setattr__(self, "h_s", _derive_base(modulus, self.seed))
+        object.__setattr__(self, "_digest", absorb(_LABEL_KEY, self.to_bytes()).digest())
 
     def __repr__(self) -> str:
         return f"PublicKey({self.bits} bits, {self.digest().hex()[:16]}…)"
@@ -119,7 +121,7 @@ class PublicKey:
 
     def digest(self) -> bytes:
         """Return SHA-256 over the encoding, 32 bytes."""
-        return absorb(_LABEL_KEY, self.to_bytes()).digest()
+        return self._digest
 
     def to_phe(self) -> PaillierPublicKey:
         """Return the same key for plain ``phe``; ciphertexts pass both ways as raw integers."""
