@@ -14,6 +14,7 @@ from parties.coordinator import keeper, outbound
 from parties.coordinator.witnesses import _MOST_ASKED
 from parties.party.ledger_copy import EVIDENCE_KEY
 from parties.transport.events import Message
+from protocols.errors import PolicyError
 from protocols.ledger.checkpoint import (
     Checkpoint,
     Note,
@@ -181,6 +182,20 @@ def test_a_party_that_lacks_more_of_the_log_than_a_queue_holds_catches_up(monkey
         report = await play(made, lambda: made.until("coordinator", "round-completed", 2))
         assert LATE not in report.records[1].survivors
         assert LATE in report.records[-1].survivors
+
+    run(scenario)
+
+
+def test_a_round_that_cannot_be_recorded_ends_the_run_with_its_own_reason():
+    async def scenario():
+        made = federation()
+
+        def refuse(*_args: object) -> float:
+            raise PolicyError("no clip norm is agreed")
+
+        made.strategy.clip_norm = refuse
+        with pytest.raises(PolicyError, match="no clip norm is agreed"):
+            await play(made)
 
     run(scenario)
 

@@ -86,6 +86,11 @@ class LedgerKeeper:
         return self._verifier.at_checkpoint
 
     @property
+    def in_round(self) -> bool:
+        """Whether a round has an intent and no end yet."""
+        return self._verifier.open_round > 0
+
+    @property
     def closed(self) -> bool:
         """Whether the end of the run is on record."""
         return self._verifier.closed

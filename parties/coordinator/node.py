@@ -245,6 +245,8 @@ class CoordinatorNode:
         except (JournalError, MisuseError):
             raise
         except SecureFedError as error:
+            if not self._keeper.in_round:
+                raise  # nobody was told of it, so there is no round to abort
             step = error.step if isinstance(error, BelowThresholdError) else "sum"
             if isinstance(error, ShareError) and error.party in self._names:
                 # It would spoil the next round as well, and each costs the others privacy.
