@@ -1,0 +1,108 @@
+"""The product of signed ciphertext vectors, made by every role for itself, one vector at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from protocols.errors import (
+    DuplicateError,
+    EquivocationError,
+    ModelMismatchError,
+    SubmissionError,
+)
+from protocols.identity import Envelope
+from protocols.paillier.integers import mpz
+from protocols.paillier.messages import CiphertextSubmission
+from protocols.paillier.threshold import are_units
+from protocols.paillier.threshold_context import OpeningContext
+from protocols.paillier.threshold_key import split_residues
+
+CheckKnowledge: TypeAlias = Callable[[str, CiphertextSubmission, Sequence[mpz]], None]
+"""Checks that a sender knows what it encrypted: its name, its header, its ciphertexts.
+
+Raises a PeerError that names it. Without this check a party could submit another one's ciphertext
+changed, and a product would tell what the sum of honest parties must not."""
+
+_STEP = "encrypt"
+
+
+class SubmittedProduct:
+    """Vectors that were checked, and their product so far; memory does not grow with parties."""
+
+    def __init__(self, context: OpeningContext, check_knowledge: CheckKnowledge) -> None:
+        """Start with no vector in it."""
+        self._context, self._check = context, check_knowledge
+        self._headers: dict[int, tuple[Envelope, CiphertextSubmission]] = {}
+        self._values = [mpz(1)] * context.count
+
+    @property
+    def submitters(self) -> tuple[int, ...]:
+        """Whose vectors are in it, ascending."""
+        return tuple(sorted(self._headers))
+
+    @property
+    def values(self) -> Sequence[mpz]:
+        """The product."""
+        return self._values
+
+    def receive(self, envelope: Envelope, vector: bytes | memoryview) -> int:
+        """Check one party's vector and multiply it in; return the party's number.
+
+        Raises:
+            DuplicateError: this party's vector is in it already.
+            EquivocationError: this party signed another vector before.
+            SubmissionError: another key, length or digest than agreed or signed, or a value that
+                is no ciphertext.
+            ModelMismatchError: made on another model than the others.
+            PeerError: no proof of knowledge, or any other refusal. Nothing was multiplied.
+        """
+        context, name = self._context, envelope.sender
+        number, header = context.open_submission(envelope)
+        if number in self._headers:
+            if self._headers[number][0].payload == envelope.payload:
+                raise DuplicateError(name, _STEP, "has submitted already")
+            raise EquivocationError(name, _STEP, "signed two different vectors for this round")
+        self._check_header(header, name)
+        ciphertexts = self._read(header, vector, name)
+        self._check(name, header, ciphertexts)
+        modulus = context.key.cipher_modulus
+        self._values = [
+            one * other % modulus for one, other in zip(self._values, ciphertexts, strict=True)
+        ]
+        self._headers[number] = (envelope, header)
+        return number
+
+    def digests(self) -> tuple[bytes, bytes]:
+        """Digest of the submissions, and of the product together with it."""
+        ordered = [self._headers[number][0] for number in self.submitters]
+        submissions = self._context.submissions_digest(ordered)
+        return submissions, self._context.product_digest(submissions, self._values)
+
+    def _check_header(self, header: CiphertextSubmission, name: str) -> None:
+        context = self._context
+        if not hmac.compare_digest(header.key, context.key.digest()):
+            raise SubmissionError(name, _STEP, "is encrypted under another key")
+        if header.count != context.count:
+            reason = f"{header.count} ciphertexts, not the agreed {context.count}"
+            raise SubmissionError(name, _STEP, reason)
+        _, first = next(iter(self._headers.values()), (None, header))
+        if header.model != first.model:
+            raise ModelMismatchError(name, _STEP, "trained on another model than the others")
+
+    def _read(
+        self, header: CiphertextSubmission, vector: bytes | memoryview, name: str
+    ) -> list[mpz]:
+        key = self._context.key
+        size = self._context.count * key.ciphertext_bytes
+        if memoryview(vector).nbytes != size:
+            reason = f"{memoryview(vector).nbytes} bytes of ciphertexts, not {size}"
+            raise SubmissionError(name, _STEP, reason)
+        if not hmac.compare_digest(hashlib.sha256(vector).digest(), header.vector):
+            raise SubmissionError(name, _STEP, "the vector is not the one that was signed")
+        ciphertexts = split_residues(vector, self._context.count, key.ciphertext_bytes)
+        if ciphertexts is None or not are_units(ciphertexts, key.cipher_modulus, key.n):
+            raise SubmissionError(name, _STEP, "a value is not in the group of ciphertexts")
+        return ciphertexts
