@@ -297,3 +297,19 @@ def test_rounds_that_come_with_a_head_that_is_refused_are_known_all_the_same():
             assert hub.parties[PARTY]._seat.current is None
 
     run(scenario)
+
+
+def test_a_sum_that_was_opened_and_is_recorded_as_never_confirmed_is_noticed_by_who_opened_it():
+    async def scenario():
+        async with Hub() as hub:
+            hub.open(1)
+            role = hub.role(1)
+            await hub.finish(role, await hub.to_submission(role), hub.model)
+            # The coordinator knows the sum, and says that too few confirmed it.
+            hub.books[PARTY].end(RoundAborted("confirm", "too few"), hub.heard_envelopes())
+            hub.show(PARTY)
+            assert "hides that its sum could be opened" in (await hub.refused(PARTY))[0]
+            hub.open(2, to=ONE)
+            assert (await hub.hear("withdraw", ONE))[PARTY].envelope.round == 2
+
+    run(scenario)

@@ -107,6 +107,7 @@ class Endings:
         """Take over what the ledger says of rounds that ended, told or not, forgotten or not."""
         if self._purse.at_least(self._ledger.committed):
             self._tell("charged-from-ledger")
+        self._ledger.require_confirmed(rounds)
         self._history.learn(rounds)
         current = self._seat.current
         if current is not None and any(one.round == current.opening.round for one in rounds):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NoReturn
 
 import msgspec
 
-from parties.party.participation import COMMIT_KEY
+from parties.party.participation import COMMIT_KEY, UNMASKED_KEY
 from parties.party.ports import PartyJournal
 from protocols.agreement import SignedAgreement
 from protocols.errors import EquivocationError, LedgerError, PolicyError, ReplayError
@@ -137,6 +137,21 @@ class LedgerCopy:
             raise EquivocationError(
                 self._coordinator.name, "open", f"round {known[0]} was opened in another way"
             )
+
+    def require_confirmed(self, rounds: Iterable[RoundFacts]) -> None:
+        """Check that a round whose sum we helped to open is on record with our confirmation.
+
+        Raises:
+            EquivocationError: the coordinator showed us a quorum, and hides that it had one.
+        """
+        opened = self._journal.get(UNMASKED_KEY)
+        for one in rounds:
+            if opened == b"%d" % one.round and self._number not in one.confirmations:
+                raise EquivocationError(
+                    self._coordinator.name,
+                    "extend",
+                    f"the record of round {one.round} hides that its sum could be opened",
+                )
 
     def _missing(self) -> Envelope | None:
         """Return our last commit if the ledger lacks it."""

@@ -23,6 +23,8 @@ from protocols.wire import Packet, encode
 
 COMMIT_KEY: Final = "commit"
 """Where the journal holds our last commit."""
+UNMASKED_KEY: Final = "unmasked"
+"""Where the journal holds the number of the last round whose sum we helped to open."""
 
 
 class Promises(Protocol):
@@ -103,7 +105,10 @@ class Participation:
             case "survivors":
                 return self._say(self.role.receive_survivors(envelope))
             case "confirmations":
-                return self._say(self.role.receive_confirmations(envelope))
+                unmask = self.role.receive_confirmations(envelope)
+                # The ledger must show that quorum, whatever becomes of the round.
+                self._promises.put(UNMASKED_KEY, b"%d" % envelope.round)
+                return self._say(unmask)
             case _:
                 raise MisuseError(f"{envelope.step} is not answered at once")
 
