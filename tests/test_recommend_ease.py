@@ -271,7 +271,9 @@ def test_an_empty_history_gets_a_list_and_a_repeated_item_is_refused(pooled):
 def test_popularity_is_a_floor_without_similarity():
     model = Popularity(SHOPS.catalogue).fit_plain(SHOPS.parts)
     first = model.recommend([], k=1)[0]
-    assert first.score == Histories.from_interactions(POOLED).raters.max()
+    counts = Histories.from_interactions(POOLED).raters
+    assert (first.item, first.score) == (int(counts.argmax()), 1)
+    assert model.popularity_.max() == counts.max()
     assert not model.contributions(np.array([1, 2]), 3).any()
     with pytest.raises(MisuseError, match="ItemCosine"):
         model.similar(1)

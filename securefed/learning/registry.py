@@ -32,6 +32,7 @@ from securefed.learning.private_torch_parameters import (
     build_private_torch_task,
 )
 from securefed.learning.quantile_task import QuantilesParameters, QuantilesTask
+from securefed.learning.recommend.als_task import AlsParameters, AlternatingLeastSquares, build_als
 from securefed.learning.recommend.gram import GramParameters, ItemGram, build_gram
 from securefed.learning.recommend.support import (
     InteractionParameters,
@@ -63,6 +64,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     QuantilesTask.kind: _Kind(QuantilesParameters, QuantilesTask),
     ItemSupport.kind: _Kind(InteractionParameters, build_support),
     ItemGram.kind: _Kind(GramParameters, build_gram),
+    AlternatingLeastSquares.kind: _Kind(AlsParameters, build_als),
 }
 
 

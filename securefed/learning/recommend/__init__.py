@@ -6,14 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from securefed.learning.recommend.als import Ials
     from securefed.learning.recommend.bias import PopularityBias, popularity_bias
     from securefed.learning.recommend.catalogue import (
         Catalogue,
         items_from_texts,
         items_to_texts,
     )
+    from securefed.learning.recommend.content import ContentBased, Hybrid
     from securefed.learning.recommend.ease import Ease, ItemCosine
     from securefed.learning.recommend.evaluation import Evaluation, Evaluator, evaluate
+    from securefed.learning.recommend.features import ItemFeatures
     from securefed.learning.recommend.histories import Histories
     from securefed.learning.recommend.holdout import Holdout, leave_last_out
     from securefed.learning.recommend.interactions import Interactions, merge
@@ -25,13 +28,17 @@ if TYPE_CHECKING:
 _HOME = {
     "Calibration": "rerank",
     "Catalogue": "catalogue",
+    "ContentBased": "content",
     "Ease": "ease",
     "Evaluation": "evaluation",
     "Evaluator": "evaluation",
     "Histories": "histories",
     "Holdout": "holdout",
+    "Hybrid": "content",
+    "Ials": "als",
     "Interactions": "interactions",
     "ItemCosine": "ease",
+    "ItemFeatures": "features",
     "Popularity": "popularity",
     "PopularityBias": "bias",
     "Recommendation": "plans",
@@ -48,13 +55,17 @@ _HOME = {
 __all__ = [
     "Calibration",
     "Catalogue",
+    "ContentBased",
     "Ease",
     "Evaluation",
     "Evaluator",
     "Histories",
     "Holdout",
+    "Hybrid",
+    "Ials",
     "Interactions",
     "ItemCosine",
+    "ItemFeatures",
     "Popularity",
     "PopularityBias",
     "Recommendation",

@@ -18,58 +18,29 @@ from securefed.learning.recommend.gram import (
 )
 from securefed.learning.recommend.histories import Histories
 from securefed.learning.recommend.plans import SPARE_ROUNDS, TaskPlan, state_of
-from securefed.learning.recommend.popularity import Popularity, support_plan
-from securefed.learning.recommend.recommender import Recommender
+from securefed.learning.recommend.popularity import Popularity
 from securefed.learning.recommend.support import count_bits
+from securefed.learning.recommend.supported import SupportedRecommender
 from securefed.learning.state import State
 
 _FEW_USERS = 8
 """Up to here the few rows of the users' items are added, instead of a product of matrices."""
 
 
-class GramRecommender(Recommender):
+class GramRecommender(SupportedRecommender):
     """Scores are sums over the user's items of one row each of an items-by-items matrix.
 
     Attributes:
-        chosen_: after fitting: numbers of the items with enough users, the rows of the matrices.
         gram_: how many users have both items, shape (chosen, chosen).
         weights_: the rows that are summed, shape (chosen, chosen).
     """
 
-    catalogue: Catalogue
-    min_support: int
-    max_users: int
-    support: Popularity | None
-    chosen_: NDArray[np.int64]
     gram_: NDArray[np.float64]
     weights_: NDArray[np.float64]
 
     def weights(self, gram: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the matrix of weights that a Gram matrix gives."""
         raise NotImplementedError
-
-    def support_plan(self, parties: int) -> TaskPlan | None:
-        """Return the first run, unless its result was given."""
-        if self.support is not None:
-            return None
-        return support_plan(
-            self.catalogue, parties, min_support=self.min_support, max_users=self.max_users
-        )
-
-    def prepare(self, popularity: NDArray[np.float64] | None) -> None:
-        """Choose the items with enough users."""
-        if popularity is not None:
-            self.chosen_ = np.flatnonzero(popularity).astype(np.int64)
-
-    def _items(self) -> NDArray[np.int64]:
-        if self.support is not None:
-            self.chosen_ = self.support.supported_
-        if not hasattr(self, "chosen_"):
-            raise MisuseError(
-                "run Popularity first and give it as support=...: only items that enough users "
-                "have may enter the sum of pairs"
-            )
-        return self.chosen_
 
     def plan(self, parties: int) -> TaskPlan:
         """Return the sum of pairs over the chosen items.
@@ -114,8 +85,7 @@ class GramRecommender(Recommender):
 
     def contributions(self, history: NDArray[np.int64], item: int) -> NDArray[np.float64]:
         """Return the weights from the user's items to ``item``; 0 for unknown ones."""
-        number = np.full(len(self.catalogue), -1)
-        number[self.chosen_] = np.arange(len(self.chosen_))
+        number = self.numbers_of_chosen()
         if number[item] < 0:
             return np.zeros(len(history))
         row = self.weights_[number[history], number[item]]
