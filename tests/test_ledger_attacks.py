@@ -102,6 +102,26 @@ def test_a_witness_with_an_impossible_clock_is_not_counted_and_stops_nobody(when
     run(scenario)
 
 
+def test_nobody_waits_for_a_witness_whose_word_was_refused():
+    async def scenario():
+        made = federation()
+        node = made.coordinator()
+        node._keeper.begin()
+        key, digest = made.identities[LIAR], made.signed.digest
+        hold = Holding(0, bytes(32))
+        for message in (hold, None, Cosigned(1, b"no line", None)):
+            if message is None:
+                node._witnesses.begin()
+                assert node._witnesses.waiting(0.0, waited=0.0) == {LIAR}
+                continue
+            body = encode(Packet(seal_ledger(key, digest, message)))
+            assert await node._witnesses.take(LIAR, memoryview(body))
+        assert node._witnesses.waiting(0.0, waited=0.0) == frozenset()
+        await node._outbound.close()
+
+    run(scenario)
+
+
 def test_a_barred_party_does_not_count_towards_the_fewest_that_a_round_needs():
     async def scenario():
         made = federation()

@@ -61,6 +61,7 @@ class Witnesses:
         self._held: dict[str, int] = {}
         self._ahead: set[str] = set()
         self._asked: Counter[str] = Counter()
+        self._spoilt: set[str] = set()
         self._head: Note | None = None
         self._lines: dict[str, NoteSignature] = {}
         self._missing: dict[str, Envelope] = {}
@@ -95,6 +96,8 @@ class Witnesses:
             else:
                 self._cosigned(peer, self._open(packet, Cosigned))
         except (PeerError, LedgerError) as error:
+            # It has answered: who has a wrong clock costs nobody a deadline.
+            self._spoilt.add(peer)
             self._tell("refused", peer=peer, step=packet.envelope.step, reason=str(error))
         return True
 
@@ -172,6 +175,7 @@ class Witnesses:
         self.require_current()
         self._head, self._lines = self._keeper.head(), {}
         self._asked.clear()
+        self._spoilt.clear()
         for name in sorted(self._membership.connected):
             self._send(name, self._head)
 
@@ -222,7 +226,7 @@ class Witnesses:
         here = self._membership.expected(self._names, now)
         if waited < _SLOW_SECONDS:
             here |= self._membership.connected
-        return (here & self._held.keys()) - self._lines.keys()
+        return (here & self._held.keys()) - self._lines.keys() - self._spoilt
 
     @property
     def need(self) -> int:
