@@ -30,6 +30,16 @@ from securefed.learning.task import Classifier, Contribution, Numbers, Step, Tas
 if TYPE_CHECKING:
     from securefed.learning.estimator import FederatedEstimator as FederatedEstimator
     from securefed.learning.incomplete import IncompleteData as IncompleteData
+    from securefed.learning.inference import CoefficientTable as CoefficientTable
+    from securefed.learning.linear_estimators import (
+        FederatedLinearRegression as FederatedLinearRegression,
+    )
+    from securefed.learning.linear_estimators import (
+        FederatedLogisticRegression as FederatedLogisticRegression,
+    )
+    from securefed.learning.linear_estimators import (
+        FederatedPoissonRegressor as FederatedPoissonRegressor,
+    )
     from securefed.learning.pipeline import FederatedPipeline as FederatedPipeline
     from securefed.learning.preprocessing import FederatedImputer as FederatedImputer
     from securefed.learning.preprocessing import FederatedOneHot as FederatedOneHot
@@ -47,11 +57,15 @@ __all__ = [
     "AnyTask",
     "Arrays",
     "Classifier",
+    "CoefficientTable",
     "Contribution",
     "FederatedEstimator",
     "FederatedImputer",
+    "FederatedLinearRegression",
+    "FederatedLogisticRegression",
     "FederatedOneHot",
     "FederatedPipeline",
+    "FederatedPoissonRegressor",
     "FederatedStandardizer",
     "Histogram",
     "IncompleteData",
@@ -85,10 +99,14 @@ __all__ = [
 ]
 
 _HOME: Final = {
+    "CoefficientTable": "inference",
     "FederatedEstimator": "estimator",
     "FederatedImputer": "preprocessing",
+    "FederatedLinearRegression": "linear_estimators",
+    "FederatedLogisticRegression": "linear_estimators",
     "FederatedOneHot": "preprocessing",
     "FederatedPipeline": "pipeline",
+    "FederatedPoissonRegressor": "linear_estimators",
     "FederatedStandardizer": "preprocessing",
     "Histogram": "stats",
     "IncompleteData": "incomplete",

@@ -31,17 +31,20 @@ from securefed.learning.moments import (
     moments_shape,
     split_limbs,
 )
+from securefed.learning.newton import (
+    MAX_COEFFICIENT,
+    NewtonSums,
+    newton_state,
+    newton_step,
+    symmetric,
+)
 from securefed.learning.state import FloatArray, State, require_like
 from securefed.learning.task import Contribution, Numbers, Step, scalar
 
 _MOMENTS, _NEWTON = 0.0, 1.0
 _MAX_PREDICTOR: Final = 60.0
-_MAX_COEFFICIENT: Final = 1e6
-_MAX_STEP: Final = 1e4
 _MIN_WEIGHT: Final = 1e-9
 _GRID_PER_RIDGE: Final = 16.0
-_MAX_HALVINGS: Final = 30
-_SLACK: Final = 1e-8
 
 
 class LogisticParameters(TableParameters):
@@ -73,12 +76,7 @@ class LogisticRegression:
             "phase": np.array(_MOMENTS if self.parameters.standardize else _NEWTON),
             "mean": np.zeros(size - 1),
             "scale": np.ones(size - 1),
-            "coefficients": np.zeros(size),
-            "candidate": np.zeros(size),
-            "direction": np.zeros(size),
-            "objective": np.array(0.0),
-            "rows": np.array(0.0),
-            "halvings": np.array(0.0),
+            **newton_state(np.zeros(size)),
         }
 
     def layout(self) -> Layout:
@@ -113,7 +111,7 @@ class LogisticRegression:
         if scalar(state, "phase") == _MOMENTS and self.parameters.standardize:
             sums["moments"] = contribute_moments(data, self.parameters)
             return sums
-        if np.abs(state["candidate"]).max() > _MAX_COEFFICIENT:
+        if np.abs(state["candidate"]).max() > MAX_COEFFICIENT:
             raise WireError("coordinator", "model", "a coefficient is out of bounds")
         design = self._design(state, data.features)
         information, exact = _newton_sums(design, data.labels, state["candidate"])
@@ -160,45 +158,14 @@ class LogisticRegression:
         _require_both_classes(candidate, score, rows)
         penalty = np.full(size, self.parameters.ridge)
         penalty[0] = 0.0
-        objective = likelihood - float(penalty @ candidate**2) / 2
-        metrics = {"rows": rows, "log_loss": -likelihood / rows}
-        # A party that left or came back changes the likelihood itself: then nothing is compared.
-        least = scalar(state, "objective") * (1 + _SLACK) - _SLACK
-        if rows == scalar(state, "rows") and objective < least:
-            return self._halve(state, metrics)
-        information = np.zeros((size, size))
-        information[np.triu_indices(size)] = total["information"] * self._information_unit()
-        information += np.triu(information, 1).T + np.diag(penalty)
-        try:
-            direction = np.linalg.solve(information, score - penalty * candidate)
-        except np.linalg.LinAlgError as error:
-            raise NoResultError("the features are collinear; agree on a larger ridge") from error
-        largest = float(np.abs(direction).max())
-        # Far from the optimum the weights vanish and a full step may leave every sensible range.
-        direction *= _MAX_STEP / max(largest, _MAX_STEP)
-        metrics["step"] = min(largest, _MAX_STEP)
-        done = metrics["step"] <= self.parameters.tolerance
-        if np.abs(candidate + direction).max() > _MAX_COEFFICIENT:
-            raise NoResultError("the coefficients grow without end; agree on a larger ridge")
-        accepted: State = {
-            "coefficients": candidate + direction if done else candidate,
-            "candidate": candidate + direction,
-            "direction": direction,
-            "objective": np.array(objective),
-            "rows": np.array(rows),
-            "halvings": np.array(0.0),
-        }
-        return Step(state | accepted, done, metrics)
-
-    def _halve(self, state: State, metrics: dict[str, float]) -> Step:
-        halvings = scalar(state, "halvings") + 1
-        step = state["direction"] * 0.5**halvings
-        metrics["step"] = float(np.abs(step).max())
-        halved: State = {
-            "candidate": (state["coefficients"] + step).astype(np.float64),
-            "halvings": np.array(halvings),
-        }
-        return Step(state | halved, halvings >= _MAX_HALVINGS, metrics)
+        information = symmetric(total["information"] * self._information_unit(), size)
+        return newton_step(
+            state,
+            NewtonSums(score, information, likelihood, rows),
+            penalty,
+            tolerance=self.parameters.tolerance,
+            metrics={"rows": rows, "log_loss": -likelihood / rows},
+        )
 
 
 def coefficients(state: Mapping[str, FloatArray]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from protocols.errors import AgreementError, MisuseError
 from securefed.learning.glm import LogisticParameters, LogisticRegression
+from securefed.learning.linear_task import LinearParameters, LinearTask
 from securefed.learning.moments_task import MomentsParameters, MomentsTask
 from securefed.learning.person import (
     AnyTask,
@@ -60,6 +61,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     PrivateGlm.kind: _Kind(PrivateGlmParameters, PrivateGlm),
     "dp-torch": _Kind(PrivateTorchParameters, build_private_torch_task),
     SumTask.kind: _Kind(SumParameters, build_sum_task),
+    LinearTask.kind: _Kind(LinearParameters, LinearTask),
     MomentsTask.kind: _Kind(MomentsParameters, MomentsTask),
     QuantilesTask.kind: _Kind(QuantilesParameters, QuantilesTask),
     ItemSupport.kind: _Kind(InteractionParameters, build_support),
