@@ -102,6 +102,10 @@ class ShareError(PeerError):
     """A share does not open its dealer's commitment, or is not one that was dealt."""
 
 
+class ProofError(PeerError):
+    """A zero-knowledge proof that does not hold, or one of something else."""
+
+
 class SubmissionError(PeerError):
     """A masked vector of the wrong length, or one that its signed digest does not match."""
 
