@@ -35,6 +35,11 @@ from securefed.learning.private_torch_parameters import (
 from securefed.learning.quantile_task import QuantilesParameters, QuantilesTask
 from securefed.learning.recommend.als_task import AlsParameters, AlternatingLeastSquares, build_als
 from securefed.learning.recommend.gram import GramParameters, ItemGram, build_gram
+from securefed.learning.recommend.private_gram import (
+    PersonItemsParameters,
+    build_person_counts,
+    build_person_gram,
+)
 from securefed.learning.recommend.support import (
     InteractionParameters,
     ItemSupport,
@@ -67,6 +72,8 @@ _KINDS: Final[dict[str, _Kind]] = {
     ItemSupport.kind: _Kind(InteractionParameters, build_support),
     ItemGram.kind: _Kind(GramParameters, build_gram),
     AlternatingLeastSquares.kind: _Kind(AlsParameters, build_als),
+    "dp-item-counts": _Kind(PersonItemsParameters, build_person_counts),
+    "dp-ease": _Kind(PersonItemsParameters, build_person_gram),
 }
 
 

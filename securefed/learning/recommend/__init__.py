@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from securefed.learning.recommend.interactions import Interactions, merge
     from securefed.learning.recommend.plans import Recommendation
     from securefed.learning.recommend.popularity import Popularity
+    from securefed.learning.recommend.private import DpEase, DpPopularity
     from securefed.learning.recommend.recommender import Recommender
     from securefed.learning.recommend.rerank import Calibration, discount_popularity
 
@@ -29,6 +30,8 @@ _HOME = {
     "Calibration": "rerank",
     "Catalogue": "catalogue",
     "ContentBased": "content",
+    "DpEase": "private",
+    "DpPopularity": "private",
     "Ease": "ease",
     "Evaluation": "evaluation",
     "Evaluator": "evaluation",
@@ -56,6 +59,8 @@ __all__ = [
     "Calibration",
     "Catalogue",
     "ContentBased",
+    "DpEase",
+    "DpPopularity",
     "Ease",
     "Evaluation",
     "Evaluator",

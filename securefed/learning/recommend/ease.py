@@ -93,8 +93,12 @@ class GramRecommender(SupportedRecommender):
 
     def _spread(self, inner: NDArray[np.float64]) -> NDArray[np.float64]:
         scores = np.full((len(inner), len(self.catalogue)), -np.inf)
-        scores[:, self.chosen_] = np.where(np.diagonal(self.gram_) > 0, inner, -np.inf)
+        scores[:, self.chosen_] = np.where(self.supported(), inner, -np.inf)
         return scores
+
+    def supported(self) -> NDArray[np.bool_]:
+        """Return which of the chosen items the sum of pairs covers, shape (chosen,)."""
+        return np.asarray(np.diagonal(self.gram_) > 0, dtype=np.bool_)
 
 
 class Ease(GramRecommender):

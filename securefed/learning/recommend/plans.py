@@ -42,6 +42,7 @@ class TaskPlan:
     kind: str
     rounds: int
     parameters: dict[str, Any]
+    privacy: dict[str, Any] | None = None
 
 
 def item_numbers(history: ArrayLike) -> NDArray[np.int64]:
@@ -71,4 +72,10 @@ def state_of(models: Mapping[str, State], name: str) -> State:
 
 def add_plan(federation: Federation, plan: TaskPlan, name: str | None = None) -> Federation:
     """Add a planned task to a federation, under its own name unless another is given."""
-    return federation.add_task(name or plan.name, plan.kind, rounds=plan.rounds, **plan.parameters)
+    return federation.add_task(
+        name or plan.name,
+        plan.kind,
+        rounds=plan.rounds,
+        privacy=plan.privacy,
+        **plan.parameters,
+    )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.errors import InputError, MisuseError
+from securefed.data.table import Data
 from securefed.learning.person import require_plain
 from securefed.learning.recommend.catalogue import Catalogue
 from securefed.learning.recommend.histories import Histories
@@ -105,7 +106,7 @@ class Recommender:
             federation: to be signed by the companies.
             name: of the task; the kind unless given.
         """
-        return add_plan(federation, self.plan(len(federation.parties)), name)
+        return self._add(federation, self.plan(len(federation.parties)), name)
 
     def fit(
         self,
@@ -127,11 +128,11 @@ class Recommender:
         """
         if federation.tasks:
             raise MisuseError("give a federation without tasks; a recommender adds its own")
-        rows = {name: self._own(part).to_data() for name, part in data.items()}
+        rows = {name: self.rows_of(self._own(part)) for name, part in data.items()}
         self.runs_ = {}
 
         def run(plan: TaskPlan) -> Mapping[str, State]:
-            result = add_plan(copy.deepcopy(federation), plan).simulate(rows, seed=seed)
+            result = self._add(copy.deepcopy(federation), plan, None).simulate(rows, seed=seed)
             self.runs_[plan.name] = result
             return result.models
 
@@ -141,7 +142,7 @@ class Recommender:
 
     def fit_plain(self, parts: Sequence[Interactions], *, seed: int = 0) -> Self:
         """Learn by the same tasks over plain sums; with one part: the pooled model."""
-        rows = [self._own(part).to_data() for part in parts]
+        rows = [self.rows_of(self._own(part)) for part in parts]
 
         def run(plan: TaskPlan) -> Mapping[str, State]:
             task = require_plain(build_task(plan.kind, plan.parameters, name=plan.name))
@@ -150,6 +151,22 @@ class Recommender:
         first = self.support_plan(len(parts))
         self.prepare(None if first is None else self._counts(first, run(first)))
         return self.load(run(self.plan(len(parts))))
+
+    def rows_of(self, part: Interactions) -> Data:
+        """Return a company's rows as its node carries them."""
+        return part.to_data()
+
+    def _add(self, federation: Federation, plan: TaskPlan, name: str | None) -> Federation:
+        try:
+            return add_plan(federation, plan, name)
+        except MisuseError as error:
+            goal, form = "with", "has no private form; DpPopularity and DpEase have one"
+            if plan.privacy:
+                goal, form = "without", "adds noise by what the goal says"
+            raise MisuseError(
+                f"{type(self).__name__} does not suit a federation {goal} a privacy goal: "
+                f"it {form} ({error})"
+            ) from error
 
     def _own(self, part: Interactions) -> Interactions:
         if part.catalogue.digest != self.catalogue.digest:
