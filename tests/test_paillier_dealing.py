@@ -34,6 +34,7 @@ from protocols.masking.ephemeral import EphemeralKey
 from protocols.paillier.dealing import CeremonyDealer
 from protocols.paillier.dealing_checks import check_transcript
 from protocols.paillier.dealing_context import CeremonyContext
+from protocols.paillier.dealing_key_proof import check_dealt_key
 from protocols.paillier.dealing_messages import (
     CeremonyKey,
     CeremonyTranscript,
@@ -63,7 +64,7 @@ def context(**changes: object) -> CeremonyContext:
     return replace(made, **changes)
 
 
-def prove_key(private, binding, random):
+def prove_key(private, binding, dealer, random):
     """Stands for the proofs about the modulus: says which key, and what it is bound to."""
     return hashlib.sha256(str(private.public.n).encode() + binding).digest()
 
@@ -154,6 +155,35 @@ def test_a_ceremony_can_deal_a_key_for_larger_ciphertexts():
     ciphertexts = encrypt_all(key, plain)
     made = [partial_decryption(key, share, ciphertexts) for _, share in held]
     assert combine(key, ciphertexts, made) == plain
+
+
+def test_the_modulus_is_proved_well_formed_by_the_dealer_and_checked_by_all():
+    facts = context()
+    dealer = CeremonyDealer(
+        facts, identity("notary"), seeded("real"), make_primes=lambda bits, _: primes(bits)
+    )
+    trustees = [CeremonyTrustee(facts, identity(name), seeded(name)) for name in NAMES]
+    for one in trustees:
+        dealer.receive_key(one.announce())
+    envelope, sealed = dealer.deal()
+    for one in trustees:
+        dealer.receive_countersignature(one.receive_dealing(envelope, sealed[one.index]))
+    transcript = dealer.finish()
+    key = check_transcript(facts, transcript)
+    assert len(encode(transcript)) < 2**17
+    # The proofs hold for this key in this ceremony only.
+    proofs = dealing_of(envelope).key_proofs
+    check_dealt_key(key.public, proofs, facts.digest(), "notary")
+    other = PublicKey(key.public.n, bytes(32))
+    for public, data, binding, name in (
+        (other, proofs, facts.digest(), "notary"),
+        (key.public, proofs, bytes(32), "notary"),
+        (key.public, proofs, facts.digest(), "alpha"),
+        (key.public, proofs[:-1], facts.digest(), "notary"),
+        (key.public, b"", facts.digest(), "notary"),
+    ):
+        with pytest.raises(PeerError):
+            check_dealt_key(public, data, binding, name)
 
 
 def test_two_ceremonies_deal_different_keys():

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import combinations
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from protocols.errors import (
     ModelMismatchError,
     OutOfOrderError,
     OversizedError,
+    ProofError,
     ReplayError,
     ShareError,
     SignatureError,
@@ -34,12 +36,18 @@ from protocols.errors import (
     WireError,
 )
 from protocols.identity import Envelope, Identity
+from protocols.paillier.encryption import encrypt as encrypt_vector
+from protocols.paillier.fixed_base import FixedBase
 from protocols.paillier.integers import mpz, powmod
 from protocols.paillier.messages import CiphertextSubmission, OpeningRequest, PartialOpening
+from protocols.paillier.obfuscators import make_obfuscators
+from protocols.paillier.packing import Lanes
+from protocols.paillier.plaintext_proof import prove_plaintexts
 from protocols.paillier.threshold import Partial, partial_decryption
 from protocols.paillier.threshold_combiner import DecryptionCombiner
 from protocols.paillier.threshold_context import OpeningContext
-from protocols.paillier.threshold_key import join_residues
+from protocols.paillier.threshold_key import join_residues, split_residues
+from protocols.paillier.threshold_knowledge import plaintext_knowledge
 from protocols.paillier.threshold_party import DecryptingParty
 from protocols.paillier.threshold_proofs import prove
 from protocols.wire import decode, encode
@@ -716,3 +724,75 @@ def test_messages_have_one_byte_string_each():
         for cut in range(len(data)):
             with pytest.raises(WireError):
                 decode(kind, data[:cut], party="", step="", max_bytes=2**16)
+
+
+# With real ciphertexts and real proofs of knowledge
+
+
+def submit_real(name: str, facts: OpeningContext, values: list[mpz]) -> tuple[Envelope, bytes]:
+    key = facts.key.public
+    base = FixedBase.build(key, expected=len(values))
+    made = make_obfuscators(
+        key, len(values), random=seeded(f"obfuscators {name}"), powers=base.powers
+    )
+    encrypted = encrypt_vector(key, values, made)
+    proof = prove_plaintexts(
+        encrypted,
+        agreement=facts.agreement,
+        round_=facts.round,
+        party=name,
+        random=seeded(f"knowledge {name}"),
+    )
+    return submit(name, facts, encrypted.ciphertexts, knowledge=encode(proof))
+
+
+def test_packed_vectors_with_proofs_of_knowledge_open_to_the_exact_sum():
+    key, shares = dealt(3, 2)
+    lanes = Lanes(16, summands=4, modulus_bits=key.public.bits)
+    words = [np.arange(100, dtype=np.uint32) * (place + 3) % 2**16 for place in range(len(PARTIES))]
+    words[1][:] = 2**16 - 1
+    facts = context(count=lanes.plaintexts(100))
+    check = plaintext_knowledge(facts)
+    combiner = DecryptionCombiner(facts, identity("coordinator"), check_knowledge=check)
+    trustees = [
+        DecryptingParty(facts, identity(name), share, seeded(name), check_knowledge=check)
+        for name, share in zip(TRUSTEES, shares, strict=True)
+    ]
+    for name, one in zip(PARTIES, words, strict=True):
+        sent = submit_real(name, facts, lanes.pack(one))
+        for role in (combiner, *trustees):
+            role.receive_vector(*sent)
+    request = combiner.close_vectors()
+    for one in trustees[:2]:
+        combiner.receive_partial(*one.receive_request(request))
+    opened = combiner.finish()
+    assert (lanes.unpack(opened.values, 100) == np.sum(words, axis=0, dtype=np.uint16)).all()
+
+
+def test_a_ciphertext_copied_changed_or_of_another_round_proves_no_knowledge():
+    facts = context()
+    check = plaintext_knowledge(facts)
+    alpha, vector = submit_real("alpha", facts, [mpz(1), mpz(2), mpz(3)])
+    header = decode(CiphertextSubmission, alpha.payload, party="", step="", max_bytes=2**16)
+    combiner = DecryptionCombiner(facts, identity("coordinator"), check_knowledge=check)
+    # The very ciphertexts and proof, signed by another.
+    with pytest.raises(ProofError, match="bravo"):
+        combiner.receive_vector(facts.seal(identity("bravo"), header), vector)
+    # The ciphertexts squared: twice the plaintexts.
+    values = split_residues(vector, COUNT, facts.key.ciphertext_bytes)
+    twice = [one * one % facts.key.cipher_modulus for one in values]
+    with pytest.raises(ProofError, match="bravo"):
+        combiner.receive_vector(*submit("bravo", facts, twice, knowledge=header.knowledge))
+    # Its own, of the round before.
+    old, _ = submit_real("alpha", context(round=2), [mpz(1), mpz(2), mpz(3)])
+    proof = decode(CiphertextSubmission, old.payload, party="", step="", max_bytes=2**16).knowledge
+    with pytest.raises(ProofError, match="alpha"):
+        combiner.receive_vector(*submit("alpha", facts, values, knowledge=proof))
+    with pytest.raises(WireError, match="alpha"):
+        combiner.receive_vector(*submit("alpha", facts, values, knowledge=b"\x00"))
+    assert combiner.receive_vector(alpha, vector) == 0
+
+
+def test_knowledge_is_proved_of_plain_ciphertexts_only():
+    with pytest.raises(MisuseError, match="degree 1"):
+        plaintext_knowledge(base(2))

@@ -26,6 +26,7 @@ from protocols.identity import Envelope, Identity
 from protocols.masking.ephemeral import PRIVATE_BYTES, EphemeralKey
 from protocols.paillier.dealing_checks import check_ceremony_key, check_countersignature
 from protocols.paillier.dealing_context import CeremonyContext
+from protocols.paillier.dealing_key_proof import prove_dealt_key
 from protocols.paillier.dealing_messages import (
     CeremonyKey,
     CeremonyTranscript,
@@ -41,8 +42,8 @@ from protocols.prg import RandomBytes
 S = TypeVar("S")
 
 MakePrimes: TypeAlias = Callable[[int, RandomBytes], tuple[mpz, mpz]]
-ProveKey: TypeAlias = Callable[[PrivateKey, bytes, RandomBytes], bytes]
-"""Proves that a modulus is well formed: the key, a digest to bind, randomness."""
+ProveKey: TypeAlias = Callable[[PrivateKey, bytes, str, RandomBytes], bytes]
+"""Proves that a modulus is well formed: the key, the ceremony's digest, the dealer, randomness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class CeremonyDealer:
         identity: Identity,
         random: RandomBytes,
         *,
-        prove_key: ProveKey,
+        prove_key: ProveKey = prove_dealt_key,
         make_primes: MakePrimes = safe_primes,
     ) -> None:
         """Begin a ceremony.
@@ -157,7 +158,7 @@ class CeremonyDealer:
             degree=context.degree,
             random=self._random,
         )
-        proofs = self._prove(private, context.digest(), self._random)
+        proofs = self._prove(private, context.digest(), context.dealer.name, self._random)
         own = EphemeralKey(self._random(PRIVATE_BYTES))
         sealed = [
             seal_share(context, key, share, own, message.key)

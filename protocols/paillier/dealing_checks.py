@@ -9,6 +9,7 @@ from protocols.errors import InputError, QuorumError, RosterError, ShareError
 from protocols.identity import Envelope
 from protocols.masking.ephemeral import is_sound
 from protocols.paillier.dealing_context import CeremonyContext
+from protocols.paillier.dealing_key_proof import check_dealt_key
 from protocols.paillier.dealing_messages import (
     CeremonyKey,
     CeremonyTranscript,
@@ -89,7 +90,9 @@ def check_countersignature(
 
 
 def check_transcript(
-    context: CeremonyContext, transcript: CeremonyTranscript, check_key: CheckKey
+    context: CeremonyContext,
+    transcript: CeremonyTranscript,
+    check_key: CheckKey = check_dealt_key,
 ) -> ThresholdKey:
     """Check a whole ceremony from its transcript alone, as an auditor does; return the key.
 

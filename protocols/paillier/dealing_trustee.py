@@ -22,6 +22,7 @@ from protocols.masking.ephemeral import PRIVATE_BYTES, EphemeralKey
 from protocols.paillier.dealing import Done
 from protocols.paillier.dealing_checks import CheckKey, check_all_signed, check_dealing
 from protocols.paillier.dealing_context import CeremonyContext
+from protocols.paillier.dealing_key_proof import check_dealt_key
 from protocols.paillier.dealing_messages import (
     CeremonyKey,
     CeremonyTranscript,
@@ -68,7 +69,7 @@ class CeremonyTrustee:
         identity: Identity,
         random: RandomBytes,
         *,
-        check_key: CheckKey,
+        check_key: CheckKey = check_dealt_key,
     ) -> None:
         """Begin a ceremony.
 
