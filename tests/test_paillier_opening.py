@@ -749,7 +749,9 @@ def submit_real(name: str, facts: OpeningContext, values: list[mpz]) -> tuple[En
 def test_packed_vectors_with_proofs_of_knowledge_open_to_the_exact_sum():
     key, shares = dealt(3, 2)
     lanes = Lanes(16, summands=4, modulus_bits=key.public.bits)
-    words = [np.arange(100, dtype=np.uint32) * (place + 3) % 2**16 for place in range(len(PARTIES))]
+    words = [
+        np.arange(100, dtype=np.uint16) * np.uint16(700 + place) for place in range(len(PARTIES))
+    ]
     words[1][:] = 2**16 - 1
     facts = context(count=lanes.plaintexts(100))
     check = plaintext_knowledge(facts)
