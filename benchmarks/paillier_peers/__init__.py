@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/paillier.py``: what is measured of ours and of others."""
