@@ -66,7 +66,7 @@ class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     Attributes:
         model: digest of the next global model, 32 bytes.
-        aggregate: SHA-256 of the opened sum, little-endian words, 32 bytes.
+        aggregate: SHA-256 of a secret salt of 32 bytes and the opened sum, little-endian words.
         survivors: parties in the sum, by number, in order.
         dropouts: parties that dealt shares and are not in the sum, by number, in order.
         noise_meter: measured over promised variance of the noise; ``None`` without noise.

@@ -303,7 +303,7 @@ def test_a_coordinator_and_two_parties_may_die_in_one_run(hub, first, second):
     survive(5, 1, {HUB: hub, "party-0": first, "party-3": second}, rounds=4)
 
 
-def test_a_coordinator_restored_from_an_old_backup_is_refused_by_all_and_says_so():
+def test_a_coordinator_restored_from_an_old_backup_stops_before_it_signs_a_second_ledger():
     """What it does not remember, the parties do: no round number is answered twice."""
     signed, identities = make_agreement([{**GLM, "rounds": 10}], 3, deadline_seconds=5)
     wire = Wire()

@@ -20,8 +20,10 @@ from parties.transport.client import Client
 from parties.transport.events import Connected, Refused
 from parties.transport.limits import Limits
 from parties.transport.tls import PinnedPeer, TlsIdentity, create_tls_identity
+from securefed import Auditor
 from securefed.cli.exit_codes import ExitCode
 from securefed.data.table import Data
+from securefed.demo.audit import KEPT
 
 
 @pytest.fixture
@@ -209,7 +211,14 @@ def test_the_demonstration_shows_what_it_promises_and_leaves_nothing_behind(tmp_
     assert shown["glm_max_abs_diff_vs_pooled"] < 1e-6
     assert shown["bytes_up_per_party"] == max(shown["bytes_up"].values()) > 10_000
     assert 0 < shown["seconds"] < 120
-    assert list(tmp_path.glob("securefed*")) == []
+    assert shown["ledger_verified"] is True
+    report = Path(shown["audit_report"])
+    # What an auditor needs is kept, and nothing else.
+    assert list(tmp_path.glob("securefed*")) == [report.parent]
+    assert {one.name for one in report.parent.iterdir()} == set(KEPT)
+    found = Auditor(report.parent / "agreement.toml").audit(report.parent / "bundle")
+    assert found.verdict == "verified"
+    assert found.result.total.epsilon_pld == pytest.approx(shown["epsilon"])
 
 
 def test_a_demonstration_that_is_stopped_leaves_nothing_behind(tmp_path):

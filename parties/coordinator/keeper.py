@@ -6,6 +6,7 @@ It verifies its own log as an auditor will: what an auditor would refuse is neve
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -201,6 +202,10 @@ class LedgerKeeper:
         digest = hashlib.sha256(commit.payload).digest()
         return not self._verifier.has_commit(number, commit.round, digest)
 
+    def differs(self, size: int, root: bytes) -> bool:
+        """Tell whether a tree of that many leaves, at most ours, is not the beginning of ours."""
+        return not hmac.compare_digest(self._tree.root(size), root)
+
     # Heads
 
     def head(self) -> Note:
@@ -250,9 +255,13 @@ class LedgerKeeper:
         return encode(Packet(seal_ledger(self._identity, self._signed.digest, message)))
 
     def _append(self, leaves: Iterable[Leaf]) -> None:
-        encoded = [encode_leaf(leaf) for leaf in leaves]
-        for leaf in encoded:
-            self._verifier.take(leaf)
-        self._store.append(encoded)
-        for leaf in encoded:
-            self._tree.append(leaf_hash(leaf))
+        taken: list[bytes] = []
+        try:
+            for leaf in map(encode_leaf, leaves):
+                self._verifier.take(leaf)
+                taken.append(leaf)
+        finally:
+            # What was taken is kept, or the log would part from what was verified.
+            self._store.append(taken)
+            for leaf in taken:
+                self._tree.append(leaf_hash(leaf))

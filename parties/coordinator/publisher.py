@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, Literal
@@ -34,6 +35,7 @@ from protocols.rounds import (
 )
 from protocols.wire import Packet, encode
 
+SALT_BYTES: Final = 32
 _DRAIN_SECONDS: Final = 5.0
 """How long parties may take what is queued for them when the run ends."""
 
@@ -86,7 +88,9 @@ class Publisher:
             noise_verdict="" if reading is None else reading.verdict,
         )
         done = published.done or plan.round_in_task >= plan.task.rounds
-        digest, total = await asyncio.to_thread(_digests, published.model, result.aggregate)
+        # A sum of few values could be found from a bare digest by trying them all.
+        salt = secrets.token_bytes(SALT_BYTES)
+        digest, total = await asyncio.to_thread(_digests, published.model, result.aggregate, salt)
         message = RoundResult(
             digest,
             total,
@@ -96,7 +100,7 @@ class Publisher:
             done,
         )
         envelope = seal(self._identity, self._digest, plan.round, message)
-        await self._close(record, envelope, done=done, model=published.model)
+        await self._close(record, envelope, done=done, model=published.model, salt=salt)
         self._say(encode(Packet(envelope)))
         if done:
             self._say(await self._final(record.task))
@@ -155,7 +159,13 @@ class Publisher:
         return self._finals[task]
 
     async def _close(
-        self, record: RoundRecord, said: Envelope, *, done: bool, model: bytes | None = None
+        self,
+        record: RoundRecord,
+        said: Envelope,
+        *,
+        done: bool,
+        model: bytes | None = None,
+        salt: bytes = b"",
     ) -> None:
         await asyncio.to_thread(
             self._book.end_round,
@@ -163,6 +173,7 @@ class Publisher:
             done=done,
             bytes_up=dict(self.bytes_up),
             model=model,
+            salt=salt,
             also=lambda: self._keeper.end_round(said),
         )
 
@@ -186,7 +197,9 @@ class Publisher:
             self._outbound.post(name, body)
 
 
-def _digests(model: bytes, aggregate: Aggregate) -> tuple[bytes, bytes]:
-    """Digest a model, and a sum as little-endian words."""
+def _digests(model: bytes, aggregate: Aggregate, salt: bytes) -> tuple[bytes, bytes]:
+    """Digest a model, and a salted sum as little-endian words."""
     words = aggregate.total.astype(aggregate.total.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(model).digest(), hashlib.sha256(words.data).digest()
+    total = hashlib.sha256(salt)
+    total.update(words.data)
+    return hashlib.sha256(model).digest(), total.digest()

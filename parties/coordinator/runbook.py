@@ -13,6 +13,7 @@ from protocols.errors import JournalError, NoResultError
 
 _PROGRESS: Final = "progress"
 _ROUND: Final = "round-"
+_SALT: Final = "salt-"
 
 
 class Runbook:
@@ -95,12 +96,13 @@ class Runbook:
         done: bool,
         bytes_up: dict[str, int],
         model: bytes | None = None,
+        salt: bytes = b"",
         also: Callable[[], None],
     ) -> None:
         """Close the open round with its record and, if it has a sum, the next model.
 
-        When the task is done, its current model is kept as the final one. What ``also`` writes is
-        durable together with it.
+        When the task is done, its current model is kept as the final one. The salt of the sum's
+        digest is kept for whoever may check that. What ``also`` writes is durable together with it.
         """
         digest = self.progress.model if model is None else self._journal.put_blob(model)
         finals = dict(self.progress.finals)
@@ -109,6 +111,8 @@ class Runbook:
         self.records.append(record)
         with self._journal.transaction():
             also()
+            if salt:
+                self._journal.put(f"{_SALT}{record.round}", salt)
             self._journal.put(f"{_ROUND}{record.round}", msgspec.msgpack.encode(record))
             self._save(open=False, done=done, bytes_up=bytes_up, model=digest, finals=finals)
         kept = set(finals.values())

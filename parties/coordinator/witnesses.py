@@ -119,6 +119,8 @@ class Witnesses:
             # It will refuse every round, and its operator is told so; ours is told here.
             self._ahead.add(peer)
             self._tell("ledger-behind", peer=peer, ours=self._keeper.size, theirs=message.size)
+        elif self._keeper.differs(message.size, message.root):
+            self._tell("ledger-differs", peer=peer, size=message.size)
         self._held[peer] = min(message.size, self._keeper.size)
         self._membership.came(peer, resumed=False)
         self._asked[peer] += 1

@@ -105,7 +105,7 @@ class Endings:
 
     def _learn(self, rounds: Sequence[RoundFacts]) -> None:
         """Take over what the ledger says of rounds that ended, told or not, forgotten or not."""
-        if self._purse.at_least(self._ledger.committed):
+        if self._purse.at_least(self._ledger.owed(self._purse.charged, self._history.progress)):
             self._tell("charged-from-ledger")
         self._ledger.require_confirmed(rounds)
         self._history.learn(rounds)

@@ -97,7 +97,10 @@ class History:
             model = one.model_before if one.model_after is None else one.model_after
             ended: Ending = "aborted" if one.model_after is None else "published"
             told = one.round == progress.round and progress.ended != "unknown"
-            if told and (progress.ended, progress.model) != (ended, model):
+            over = progress.over > position and ended == "published"
+            if told and (
+                (progress.ended, progress.model) != (ended, model) or (one.task_done and not over)
+            ):
                 raise EquivocationError(
                     self._coordinator, "extend", f"round {one.round} ended in another way before"
                 )

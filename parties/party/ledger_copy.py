@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 import msgspec
 
 from parties.party.participation import COMMIT_KEY, UNMASKED_KEY
 from parties.party.ports import PartyJournal
+from protocols.admission import Progress
 from protocols.agreement import SignedAgreement
 from protocols.errors import EquivocationError, LedgerError, PolicyError, ReplayError
 from protocols.identity import NO_ROUND, Envelope, Identity
@@ -82,12 +84,26 @@ class LedgerCopy:
         """Rounds that ended, in order."""
         return self._verifier.rounds
 
-    @property
-    def committed(self) -> dict[str, int]:
-        """Rounds of each task in which the ledger holds a commit of ours."""
+    def owed(self, charged: Mapping[str, int], progress: Progress) -> dict[str, int]:
+        """Return how many rounds of each task our people have to be charged for.
+
+        Rounds after the last one that we remember are charged as an audit charges them: whoever was
+        invited may have computed, and have forgotten it.
+
+        Args:
+            charged: rounds of each task that we know we charged.
+            progress: what we remember.
+        """
         if not self._tree.size:
-            return {}
-        return dict(self._verifier.commits_of(self._number))
+            return dict(charged)
+        owed = Counter(charged)
+        for one in reversed(self._verifier.rounds):
+            if one.round <= progress.round:
+                break
+            owed[one.task] += self._number in one.invited
+        for task, count in self._verifier.commits_of(self._number).items():
+            owed[task] = max(owed[task], count)
+        return {task: count for task, count in owed.items() if count}
 
     def holding(self) -> bytes:
         """Return the packet that says how much we hold."""
