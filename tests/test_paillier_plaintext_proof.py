@@ -15,6 +15,7 @@ from protocols.errors import MisuseError, ProofError
 from protocols.paillier.encryption import Encrypted, encrypt
 from protocols.paillier.integers import invert, mpz, powmod
 from protocols.paillier.multi_exponentiation import product_of_powers
+from protocols.paillier.pairs import fold, split
 from protocols.paillier.plaintext_proof import (
     PlaintextProof,
     check_plaintexts,
@@ -159,6 +160,20 @@ def test_a_ciphertext_outside_the_group_is_refused(honest):
     made, proof = honest
     with pytest.raises(ProofError, match="shares a factor"):
         accept(proof, [mpz(small_key().p), *made.ciphertexts[1:]])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(1), st.integers(0, 2**128 - 1)), min_size=1, max_size=9))
+def test_a_product_of_powers_in_pairs_is_the_plain_one(terms):
+    n = mpz(small_key().public.n)
+    square = n * n
+    values = [mpz(value) % square or mpz(1) for value, _ in terms]
+    powers = [mpz(power) for _, power in terms]
+    assert fold(values, powers, n) == product_of_powers(values, powers, square)
+    residues, scales = split(values, n)
+    assert all(0 <= one < n for one in (*residues, *scales))
+    pairs = zip(residues, scales, strict=True)
+    assert [a * (1 + c * n) % square for a, c in pairs] == values
 
 
 def test_a_vector_of_none_is_not_proved():

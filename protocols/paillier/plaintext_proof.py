@@ -21,22 +21,22 @@ from typing import Annotated, Final
 
 import msgspec
 
-from protocols.errors import MisuseError, ProofError
+from protocols.errors import InputError, MisuseError, ProofError
 from protocols.paillier.ciphertexts import ciphertexts_to_bytes
 from protocols.paillier.encryption import Encrypted
 from protocols.paillier.integers import (
     absorb,
-    gcd,
     hash_to_bytes,
     invert,
     mpz,
     powmod,
+    product,
     unlocked,
     whole,
 )
 from protocols.paillier.key_checks import MAX_BITS
 from protocols.paillier.keys import PublicKey
-from protocols.paillier.multi_exponentiation import product_of_powers
+from protocols.paillier.pairs import fold
 from protocols.prg import RandomBytes, Ranges, uniform_below
 
 CHALLENGE_BYTES: Final = 16
@@ -153,9 +153,10 @@ def check_plaintexts(
     if plaintext >= n:
         raise refuse("a number is out of range")
     statement = _statement(key, ciphertexts, agreement, round_, party)
-    folded = _fold(ciphertexts, _powers(statement, count), square, ranges)
-    if gcd(folded, n) != 1:
-        raise refuse("a ciphertext shares a factor with the modulus")
+    try:
+        folded = _fold(ciphertexts, _powers(statement, count), n, ranges)
+    except InputError as error:
+        raise refuse(str(error)) from error
     answer = (1 + plaintext * n) * powmod(key.h_s, exponent, square)
     message = answer * invert(powmod(folded, e, square), square) % square
     if not hmac.compare_digest(_challenge(key, statement, message), proof.challenge):
@@ -184,21 +185,16 @@ def _powers(statement: bytes, count: int) -> list[mpz]:
     ]
 
 
-def _fold(
-    ciphertexts: Sequence[mpz], powers: Sequence[mpz], square: mpz, ranges: Ranges | None
-) -> mpz:
+def _fold(ciphertexts: Sequence[mpz], powers: Sequence[mpz], n: mpz, ranges: Ranges | None) -> mpz:
     """Return the product of the ciphertexts to the powers."""
     parts: list[mpz] = []
 
     def work(start: int, stop: int) -> None:
         with unlocked():
-            parts.append(product_of_powers(ciphertexts[start:stop], powers[start:stop], square))
+            parts.append(fold(ciphertexts[start:stop], powers[start:stop], n))
 
     (ranges or whole)(work, len(ciphertexts))
-    total = mpz(1)
-    for part in parts:
-        total = total * part % square
-    return total
+    return product(parts, n * n)
 
 
 def _challenge(key: PublicKey, statement: bytes, message: mpz) -> bytes:
