@@ -559,7 +559,7 @@ def test_every_field_of_an_answer_is_checked():
         ({"challenge": bytes(15)}, values, WireError),
         ({"response": honest.response[:-1] + bytes([honest.response[-1] ^ 1])}, values, ShareError),
         ({"response": honest.response + b"\x00"}, values, ShareError),
-        ({"response": bytes(2**11)}, values, WireError),
+        ({"response": bytes(2**11 + 1)}, values, WireError),
         ({}, values[:-1], ShareError),
         ({}, values + b"\x00", ShareError),
         ({}, swapped, ShareError),

@@ -43,7 +43,7 @@ def facts(case):
     ciphertexts = [
         int.from_bytes(joined[at : at + size], "big") for at in range(0, len(joined), size)
     ]
-    key = [PUBLIC, case["degree"], case["threshold"], list(map(wide, case["verification"]))]
+    key = [PUBLIC, False, case["degree"], case["threshold"], list(map(wide, case["verification"]))]
     digest = sha(b"securefed threshold key v1", msgspec.msgpack.encode(key))
     return factorial(case["trustees"]), modulus, ciphertexts, digest
 

@@ -64,7 +64,7 @@ def check_dealing(
         raise RosterError(name, "deal", "the X25519 keys are unsound, or two are the same")
     key = ThresholdKey.from_bytes(message.threshold_key, party=name)
     facts = (key.public.bits, key.degree, key.threshold, key.trustees)
-    if facts != (context.bits, context.degree, context.threshold, count):
+    if facts != (context.bits, context.degree, context.threshold, count) or key.generated:
         raise ShareError(name, "deal", "the key is not of the agreed size, degree or threshold")
     check_key(key.public, message.key_proofs, context.digest(), name)
     try:

@@ -87,7 +87,7 @@ def check_verification_keys(key: ThresholdKey) -> None:
             raise InputError(f"the verification key of trustee {index} is not on the polynomial")
     weights, scale = lagrange(chosen)
     shared = powmod(_combine(squares, weights, n), key.plain_modulus, n)
-    if shared != powmod(key.base, 2 * key.delta * scale, n):
+    if shared != powmod(key.base, 2 * key.delta * scale * key.scale, n):
         raise InputError("the verification keys do not share the exponent that decrypts")
 
 
@@ -99,7 +99,7 @@ def check_share(key: ThresholdKey, share: KeyShare, *, dealer: str) -> None:
         UnknownPartyError: the key has no such trustee.
     """
     committed = key.verification_of(share.index, dealer, "deal")
-    if not 0 <= share.value < key.n:
+    if share.value < 0 or share.value.bit_length() > key.share_bits:
         raise ShareError(dealer, "deal", "the share is longer than the key")
     if powmod(key.base, key.delta * share.value, key.n) != committed:
         raise ShareError(dealer, "deal", "the share does not match its verification key")

@@ -17,8 +17,8 @@ from protocols.paillier.threshold_proofs import CHALLENGE_BYTES
 
 MAX_CIPHERTEXTS: Final = 2**24
 MAX_KNOWLEDGE_BYTES: Final = 2**13
-MAX_RESPONSE_BYTES: Final = 2**10
-"""A modulus of 4096 bits, the factorial of 100 and 257 bits of slack are 610 bytes."""
+MAX_RESPONSE_BYTES: Final = 2**11
+"""Under a generated key of 4096 bits and a hundred trustees it has about 1400 bytes."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CIPHERTEXTS)]
 

@@ -60,7 +60,7 @@ class Roots:
 
     Attributes:
         values: w = y^{4 Delta D} for each ciphertext.
-        exponent: 4 Delta D.
+        exponent: 4 Delta D, times the scale of the key.
     """
 
     values: list[mpz] = field(repr=False)
@@ -127,7 +127,7 @@ def combine_roots(
         into = above if weight > 0 else below
         into[:] = [one * other % n for one, other in zip(into, raised, strict=True)]
     values = [one * invert(other, n) % n for one, other in zip(above, below, strict=True)]
-    return Roots(values, 4 * key.delta * scale)
+    return Roots(values, 4 * key.delta * scale * key.scale)
 
 
 def open_with(

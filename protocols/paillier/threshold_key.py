@@ -24,6 +24,9 @@ MAX_DEGREE: Final = 4
 MAX_KEY_BYTES: Final = 1024
 """Of one residue modulo n: keys have at most 4096 bits, and there is room to say so by name."""
 
+SLACK_BITS: Final = 128
+"""Statistical distance 2^-128 between what is shown and what tells nothing."""
+
 _LABEL_KEY: Final = b"securefed threshold key v1"
 _LABEL_BASE: Final = b"securefed threshold base v1"
 _STEP: Final = "threshold-key"
@@ -36,6 +39,7 @@ class ThresholdKeyMessage(msgspec.Struct, frozen=True, array_like=True, forbid_u
     """The canonical form of a :class:`ThresholdKey`; residues are big-endian, as long as n is."""
 
     public: _Residue
+    generated: bool
     degree: Annotated[int, msgspec.Meta(ge=1, le=MAX_DEGREE)]
     threshold: Annotated[int, msgspec.Meta(ge=1, le=MAX_TRUSTEES)]
     verification: Annotated[tuple[_Residue, ...], _Trustees]
@@ -50,6 +54,7 @@ class ThresholdKey:
         degree: s; a ciphertext carries s |n| bits.
         threshold: trustees that decrypt (t).
         verification: v_i = v^{Delta s_i} mod n of trustee i = 1, 2, ...
+        generated: whether the trustees made it themselves; shares are longer integers then.
         base: v, a square hashed from the key, so that nobody chose its order.
         delta: factorial of the number of trustees.
         plain_modulus: n^s.
@@ -60,6 +65,7 @@ class ThresholdKey:
     degree: int
     threshold: int
     verification: tuple[mpz, ...] = field(repr=False)
+    generated: bool = False
     base: mpz = field(init=False, repr=False, compare=False)
     delta: mpz = field(init=False, repr=False, compare=False)
     plain_modulus: mpz = field(init=False, repr=False, compare=False)
@@ -93,6 +99,22 @@ class ThresholdKey:
         return len(self.verification)
 
     @property
+    def scale(self) -> mpz:
+        """What the shares interpolate to at 0, times n^s, modulo the order of the squares.
+
+        1 for dealt shares. Shares of trustees who know no order are integers, and a polynomial over
+        the integers hides its constant only as a multiple of Delta.
+        """
+        return self.delta if self.generated else mpz(1)
+
+    @property
+    def share_bits(self) -> int:
+        """Most bits of a share."""
+        if not self.generated:
+            return self.public.bits
+        return generated_share_bits(self.public.bits, self.trustees)
+
+    @property
     def residue_bytes(self) -> int:
         """Length of a residue modulo n, such as one partial decryption."""
         return self.public.bits // 8
@@ -117,6 +139,7 @@ class ThresholdKey:
         return encode(
             ThresholdKeyMessage(
                 self.public.to_bytes(),
+                self.generated,
                 self.degree,
                 self.threshold,
                 tuple(residue_to_bytes(self, one) for one in self.verification),
@@ -137,7 +160,7 @@ class ThresholdKey:
             raise WireError(party, _STEP, "a verification key has another length than the modulus")
         residues = tuple(mpz(int.from_bytes(one, "big")) for one in message.verification)
         try:
-            return cls(public, message.degree, message.threshold, residues)
+            return cls(public, message.degree, message.threshold, residues, message.generated)
         except InputError as error:
             raise WireError(party, _STEP, str(error)) from error
 
@@ -152,7 +175,7 @@ class KeyShare:
 
     Attributes:
         index: which trustee, from 1.
-        value: s_i, below n.
+        value: s_i, not negative, of at most ``key.share_bits`` bits.
     """
 
     index: int
@@ -160,6 +183,16 @@ class KeyShare:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a KeyShare is never serialised; seal it for its holder")
+
+
+def generated_share_bits(bits: int, trustees: int) -> int:
+    """Return the most bits of a share that the trustees made themselves.
+
+    Twice the modulus for the root exponent, slack for hiding it in a sum and under a polynomial,
+    and the polynomial's growth up to the last trustee.
+    """
+    delta = factorial(trustees).bit_length()
+    return 2 * bits + 4 * SLACK_BITS + 2 * delta + trustees * trustees.bit_length()
 
 
 def verification_base(public: PublicKey) -> mpz:

@@ -24,6 +24,7 @@ from protocols.paillier.integers import absorb, hash_to_bytes, invert, mpz, powm
 from protocols.paillier.multi_exponentiation import product_of_powers
 from protocols.paillier.threshold import STEP, Partial, are_units, check_units
 from protocols.paillier.threshold_key import (
+    SLACK_BITS,
     KeyShare,
     ThresholdKey,
     join_residues,
@@ -32,8 +33,6 @@ from protocols.paillier.threshold_key import (
 from protocols.prg import RandomBytes
 
 CHALLENGE_BYTES: Final = 16
-_SLACK_BITS: Final = 128
-"""The response hides the share up to a statistical distance of 2^-128."""
 
 _LABEL_STATEMENT: Final = b"securefed threshold statement v1"
 _LABEL_COEFFICIENTS: Final = b"securefed threshold coefficients v1"
@@ -141,9 +140,9 @@ def check_proof(
 
 
 def _nonce_bits(key: ThresholdKey) -> int:
-    # A share is below n. The nonce exceeds challenge times exponent by the slack.
-    exponent = key.public.bits + int(key.delta.bit_length())
-    return exponent + 8 * CHALLENGE_BYTES + _SLACK_BITS
+    # The nonce exceeds challenge times exponent by the slack.
+    exponent = key.share_bits + int(key.delta.bit_length())
+    return exponent + 8 * CHALLENGE_BYTES + SLACK_BITS
 
 
 def _statement(
