@@ -28,6 +28,7 @@ from securefed.learning.state import State, state_digest, state_from_bytes, stat
 from securefed.learning.task import Classifier, Contribution, Numbers, Step, Task
 
 if TYPE_CHECKING:
+    from securefed.learning.boosting import FederatedGradientBoosting as FederatedGradientBoosting
     from securefed.learning.estimator import FederatedEstimator as FederatedEstimator
     from securefed.learning.incomplete import IncompleteData as IncompleteData
     from securefed.learning.inference import CoefficientTable as CoefficientTable
@@ -60,6 +61,7 @@ __all__ = [
     "CoefficientTable",
     "Contribution",
     "FederatedEstimator",
+    "FederatedGradientBoosting",
     "FederatedImputer",
     "FederatedLinearRegression",
     "FederatedLogisticRegression",
@@ -101,6 +103,7 @@ __all__ = [
 _HOME: Final = {
     "CoefficientTable": "inference",
     "FederatedEstimator": "estimator",
+    "FederatedGradientBoosting": "boosting",
     "FederatedImputer": "preprocessing",
     "FederatedLinearRegression": "linear_estimators",
     "FederatedLogisticRegression": "linear_estimators",

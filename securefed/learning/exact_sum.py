@@ -21,11 +21,12 @@ from securefed.learning.task import Numbers
 
 WORD_BITS: Final = 40
 _UNIT: Final = 2.0**WORD_BITS
-_PARTY_BITS: Final = 10
-"""An agreement names at most 1000 parties."""
+_MOST_PARTIES: Final = 1000
+"""That an agreement may name."""
 _MIN_SCALE: Final = 2.0
 """Above 1, so that the agreed scale has to be a power of two: whole numbers are exact then."""
-_RING_BITS: Final = 2 + 1 + _PARTY_BITS
+_SPARE_BITS: Final = 2 + 1
+"""For the sign, for rounding upwards, and for the least scale."""
 _MAX_WORDS: Final = 8
 
 
@@ -83,20 +84,21 @@ class ExactSum:
     """
 
     summands: tuple[tuple[str, Summand], ...]
+    parties: int = _MOST_PARTIES
 
     @classmethod
-    def of(cls, summands: Mapping[str, Summand]) -> ExactSum:
-        """Build a sum from an ordered mapping of names."""
-        return cls(tuple(summands.items()))
+    def of(cls, summands: Mapping[str, Summand], parties: int = _MOST_PARTIES) -> ExactSum:
+        """Build a sum over at most so many parties from an ordered mapping of names."""
+        return cls(tuple(summands.items()), parties)
 
     def layout(self) -> Layout:
         """Return names and shapes of what is summed: words first, then the array's own shape."""
         return Layout.of({name: (one.words, *one.shape) for name, one in self.summands})
 
     def numbers(self) -> Numbers:
-        """Return the smallest ring that 1000 parties cannot wrap."""
+        """Return the smallest ring that the parties cannot wrap."""
         bound = max(one.largest_word for _, one in self.summands)
-        bits = math.ceil(math.log2(bound)) + _RING_BITS
+        bits = math.ceil(math.log2(bound)) + math.ceil(math.log2(self.parties)) + _SPARE_BITS
         return Numbers(bound=bound, modulus_bits=min(64, bits), min_scale=_MIN_SCALE)
 
     def zeros(self) -> Arrays:

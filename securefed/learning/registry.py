@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from pydantic import BaseModel, ValidationError
 
 from protocols.errors import AgreementError, MisuseError
+from securefed.learning.boosting_task import BoostingParameters, BoostingTask
 from securefed.learning.glm import LogisticParameters, LogisticRegression
 from securefed.learning.linear_task import LinearParameters, LinearTask
 from securefed.learning.moments_task import MomentsParameters, MomentsTask
@@ -66,6 +67,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     PrivateGlm.kind: _Kind(PrivateGlmParameters, PrivateGlm),
     "dp-torch": _Kind(PrivateTorchParameters, build_private_torch_task),
     SumTask.kind: _Kind(SumParameters, build_sum_task),
+    BoostingTask.kind: _Kind(BoostingParameters, BoostingTask),
     LinearTask.kind: _Kind(LinearParameters, LinearTask),
     MomentsTask.kind: _Kind(MomentsParameters, MomentsTask),
     QuantilesTask.kind: _Kind(QuantilesParameters, QuantilesTask),
