@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import pickle
+from collections.abc import Callable
 from math import gcd
 
 import gmpy2
@@ -68,23 +69,34 @@ def test_2048_bits_are_called_short_and_3072_are_not():
     assert not generate_key(3072, random=seeded("long")).public.short
 
 
+SMALL = gmpy2.primorial(2**20)
+
+
+def rough(q: int) -> bool:
+    """Composite, but not so that the check of the modulus would see it."""
+    return q % 4 == 3 and gmpy2.gcd(q, SMALL) == 1 and not gmpy2.is_prime(q)
+
+
+def neighbour(label: int, good: Callable[[int], bool]) -> int:
+    """A number of 256 bits with the properties that its neighbour in a key would have, bar one."""
+    start = prime(256, label)
+    p = prime(256, 1)
+    return next(q for q in range(start + 2, start + 10**6, 2) if gcd(p - 1, q - 1) == 2 and good(q))
+
+
 @pytest.mark.parametrize(
     ("p", "q"),
     [
         (prime(256, 1), prime(256, 1)),
         (prime(256, 1), prime(264, 2)),
-        (prime(256, 1), prime(256, 2) + 4),
-        (prime(256, 1), int(gmpy2.next_prime(prime(256, 1)))),
-        (
-            prime(256, 1),
-            next(
-                p for p in (gmpy2.next_prime(2**255 + k) for k in range(0, 9**9, 999)) if p % 4 == 1
-            ),
-        ),
+        (prime(256, 1), neighbour(2, rough)),
+        (neighbour(2, rough), prime(256, 1)),
+        (prime(256, 1), neighbour(1, lambda q: q % 4 == 3 and gmpy2.is_prime(q))),
+        (prime(256, 1), neighbour(2, lambda q: q % 4 == 1 and gmpy2.is_prime(q))),
         (0, 0),
         (-prime(256, 1), -prime(256, 2)),
     ],
-    ids=["equal", "lengths", "composite", "close", "1 mod 4", "zero", "negative"],
+    ids=["equal", "lengths", "composite q", "composite p", "close", "1 mod 4", "zero", "negative"],
 )
 def test_factors_that_make_no_key_are_refused(p, q):
     with pytest.raises(InputError):

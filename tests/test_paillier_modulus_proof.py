@@ -193,6 +193,53 @@ def test_a_w_with_another_jacobi_symbol_is_refused(honest):
             accept_modulus(changed)
 
 
+def test_no_answer_has_two_forms(honest):
+    """Or whoever passes a proof on could change it."""
+    proof, n = honest[0], small_key().public.n
+    for field in ("roots", "fourth_roots"):
+        data = getattr(proof, field)
+        values = [int.from_bytes(data[low : low + 64], "big") for low in range(0, len(data), 64)]
+        index = min(range(len(values)), key=values.__getitem__)
+        values[index] += n
+        longer = b"".join(value.to_bytes(64, "big") for value in values)
+        with pytest.raises(ProofError, match="out of range"):
+            accept_modulus(msgspec.structs.replace(proof, **{field: longer}))
+    choices = bytes([proof.choices[0] | 4, *proof.choices[1:]])
+    with pytest.raises(ProofError, match="out of range"):
+        accept_modulus(msgspec.structs.replace(proof, choices=choices))
+    for field in ("first", "second", "first_blind", "second_blind", "commitment"):
+        longer = b"\0" + getattr(honest[1], field)
+        with pytest.raises(ProofError, match="length"):
+            accept_factors(msgspec.structs.replace(honest[1], **{field: longer}))
+
+
+def test_challenges_depend_on_all_that_the_proof_is_about():
+    key, other = small_key().public, small_key("other").public
+    places = [
+        (key, mpz(2), AGREEMENT, "holder"),
+        (key, mpz(3), AGREEMENT, "holder"),
+        (key, mpz(2), bytes(32), "holder"),
+        (key, mpz(2), AGREEMENT, "holder2"),
+        (other, mpz(2), AGREEMENT, "holder"),
+        (PublicKey(key.n, SEED, allow_small=True), mpz(2), AGREEMENT, "holder"),
+    ]
+    assert len({next(challenges(*place)) for place in places}) == len(places)
+
+
+def test_every_challenge_is_a_unit_whatever_the_modulus():
+    class Smooth:
+        """A modulus of which most numbers share a factor."""
+
+        n, bits = 3 * 5 * 7 * 11 * 13, 16
+
+        def to_bytes(self) -> bytes:
+            return b"smooth"
+
+    found = list(challenges(Smooth(), mpz(2), AGREEMENT, "holder"))
+    assert len(found) == CHALLENGES
+    assert all(gmpy2.gcd(one, Smooth.n) == 1 for one in found)
+
+
 def test_a_commitment_outside_the_group_is_refused(honest):
     space = group_for(512)
     size = space.element_bytes
@@ -364,41 +411,34 @@ def test_a_small_factor_leaves_no_room_for_an_honest_answer():
     proof, *_ = best_proof(key, {p: 1, q: 1}, some_w(p * q))
     accept_modulus(proof, key)
 
-    class Uneven:
-        """Behaves as a private key with these factors."""
-
-        public = key
-
-    forged = Uneven()
-    forged.p, forged.q = p, q
-    bound = 1 << 8 * (512 // 16 + 32)
-    assert q * 2**100 > bound // 2**28
-    with pytest.raises((ProofError, OverflowError)):
-        accept_factors(reaching(forged), key)
+    size = 512 // 16 + 32
+    with pytest.raises(ProofError, match="challenge"):
+        accept_factors(uneven_proof(key, p, q, size), key)
+    # What it would take: the equations hold, and the length alone gives it away.
+    with pytest.raises(ProofError, match="length"):
+        accept_factors(uneven_proof(key, p, q, size + 16), key)
 
 
-def reaching(forged: object) -> FactorProof:
-    """Prove with the true, too large factor, and cut the answer to the length that is wanted."""
-    key = forged.public
+def uneven_proof(key: PublicKey, p: int, q: int, size: int) -> FactorProof:
+    """Prove with the true factors, of which one is too large; ``size`` bytes of the responses."""
     space = group_for(key.bits)
-    size, response = space.element_bytes, key.bits // 16 + 32
-    blind = 12345
-    commitment = factor_proof._commit(space, space.g, mpz(forged.p), mpz(blind))
+    blind, mask = 12345, 1 << 300
+    commitment = factor_proof._commit(space, space.g, mpz(p), mpz(blind))
     messages = tuple(
-        factor_proof._commit(space, base, mpz(1 << 300), mpz(7)) for base in (space.g, commitment)
+        factor_proof._commit(space, base, mpz(mask), mpz(7)) for base in (space.g, commitment)
     )
     challenge = factor_proof._challenge(key, space, commitment, messages, *PLACE.values())
     e = int.from_bytes(challenge, "big")
-    first, second = (1 << 300) + e * forged.p, (1 << 300) + e * forged.q
-    assert second >= 1 << 8 * response
-    return FactorProof(
-        commitment.to_bytes(size, "big"),
-        challenge,
-        first.to_bytes(response, "big"),
-        (second % (1 << 8 * response)).to_bytes(response, "big"),
-        int((7 + e * blind) % space.order).to_bytes(size, "big"),
-        int((7 - e * forged.q * blind) % space.order).to_bytes(size, "big"),
-    )
+    assert mask + e * q >= 1 << 8 * (512 // 16 + 32)
+    numbers = [
+        (int(commitment), space.element_bytes),
+        (mask + e * p, size),
+        ((mask + e * q) % (1 << 8 * size), size),
+        (int((7 + e * blind) % space.order), space.element_bytes),
+        (int((7 - e * q * blind) % space.order), space.element_bytes),
+    ]
+    first, *rest = (number.to_bytes(length, "big") for number, length in numbers)
+    return FactorProof(first, challenge, *rest)
 
 
 def test_factors_whose_product_is_not_the_modulus_are_refused():

@@ -14,6 +14,7 @@ from support.small_paillier import BITS, small_key, small_obfuscators, two_threa
 from protocols.errors import MisuseError, ProofError
 from protocols.paillier.encryption import Encrypted, encrypt
 from protocols.paillier.integers import invert, mpz, powmod
+from protocols.paillier.keys import PublicKey
 from protocols.paillier.multi_exponentiation import product_of_powers
 from protocols.paillier.pairs import fold, split
 from protocols.paillier.plaintext_proof import (
@@ -94,6 +95,9 @@ def test_a_proof_for_another_key_is_refused(honest):
     reduced = [one % key.n_squared for one in made.ciphertexts]
     with pytest.raises(ProofError):
         accept(proof, reduced, key=key)
+    # Nor for the same modulus under another seed, of which this base is a power as well.
+    with pytest.raises(ProofError):
+        accept(proof, made.ciphertexts, key=PublicKey(made.key.n, bytes(32), allow_small=True))
 
 
 @pytest.mark.parametrize("field", PlaintextProof.__struct_fields__)
@@ -128,6 +132,22 @@ def test_every_change_to_the_vector_is_refused(honest):
     for other in (sent[1:], [*sent, sent[0]], sent[::-1], []):
         with pytest.raises(ProofError):
             accept(proof, other)
+
+
+def test_no_response_has_two_forms(honest):
+    """Or whoever passes a proof on could change it."""
+    made, _ = honest
+    n = small_key().public.n
+    proofs = (prove_plaintexts(made, **PLACE, random=seeded(k)) for k in range(99))
+    proof = next(one for one in proofs if int.from_bytes(one.plaintext, "big") + n < 1 << BITS)
+    longer = (int.from_bytes(proof.plaintext, "big") + n).to_bytes(BITS // 8, "big")
+    accept(proof, made.ciphertexts)
+    with pytest.raises(ProofError, match="out of range"):
+        accept(msgspec.structs.replace(proof, plaintext=longer), made.ciphertexts)
+    for field in ("plaintext", "exponent"):
+        padded = b"\0" + getattr(proof, field)
+        with pytest.raises(ProofError, match="length"):
+            accept(msgspec.structs.replace(proof, **{field: padded}), made.ciphertexts)
 
 
 @pytest.mark.parametrize("index", range(5))
