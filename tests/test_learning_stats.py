@@ -48,16 +48,17 @@ def companies(features, cuts=(40, 130)):
 @given(
     values=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=12),
     resolution=st.sampled_from([1.0, 0.3, 2.0**-40, 2.0**-90]),
+    word=st.integers(20, 40),
 )
-def test_a_sum_of_words_is_exact_whatever_the_bound_and_resolution(values, resolution):
-    sums = ExactSum.of({"x": Summand((), 1e9, resolution), "rows": Summand((), 100.0)})
+def test_a_sum_of_words_is_exact_whatever_the_bound_and_resolution(values, resolution, word):
+    sums = ExactSum.of({"x": Summand((), 1e9, resolution, word), "rows": Summand((), 100.0)})
     numbers, layout = sums.numbers(), sums.layout()
     total = layout.zeros()
     for value in values:
         words = sums.encode({"x": np.array(value), "rows": np.array(1.0)})
         assert np.abs(layout.flatten(words)).max() <= numbers.bound
-        for name, word in words.items():
-            total[name] += word
+        for name, digits in words.items():
+            total[name] += digits
     found = sums.decode(total)
     step = sums.summands[0][1].step
     exact = sum((round(Fraction(value) / Fraction(step)) for value in values), start=0)

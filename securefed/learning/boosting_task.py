@@ -21,7 +21,7 @@ from protocols.errors import NoResultError, WireError
 from securefed.data.table import Data, require_columns, require_rows
 from securefed.learning.boosting_margins import Margins
 from securefed.learning.boosting_trees import SplitRules, best_splits, follow
-from securefed.learning.exact_sum import ExactSum, Summand
+from securefed.learning.exact_sum import WORD_BITS, ExactSum, Summand
 from securefed.learning.glm_family import Family, family
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.quantile_search import QuantileSearch, edges
@@ -261,14 +261,21 @@ class BoostingTask:
         told, fit = self.parameters, self.parameters.family()
         rows, shape = float(told.max_rows), (self._nodes(), told.features, told.cells)
         gradients = rows * fit.max_residual
+        # The histograms are long: their words, as short as they may be, decide on the ring.
+        whole = math.log2(gradients) + self._gradient_bits()
+        word = math.ceil(whole / math.ceil(whole / WORD_BITS))
+
+        def summand(shape: tuple[int, ...], bound: float, bits: int) -> Summand:
+            return Summand(shape, bound, 2.0**-bits, word)
+
         return ExactSum.of(
             {
-                "rows": Summand((), rows),
-                "labels": Summand((), rows, 2.0**-_LABEL_BITS),
-                "loss": Summand((), rows * max(_MAX_LOSS, fit.max_likelihood), 2.0**-20),
-                "present": Summand((told.features,), rows),
-                "gradients": Summand(shape, gradients, 2.0 ** -self._gradient_bits()),
-                "hessians": Summand(shape, rows, 2.0 ** -self._hessian_bits()),
+                "rows": summand((), rows, 0),
+                "labels": summand((), rows, _LABEL_BITS),
+                "loss": summand((), rows * max(_MAX_LOSS, fit.max_likelihood), 20),
+                "present": summand((told.features,), rows, 0),
+                "gradients": summand(shape, gradients, self._gradient_bits()),
+                "hessians": summand(shape, rows, self._hessian_bits()),
             },
             told.max_parties,
         )

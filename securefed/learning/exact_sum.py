@@ -1,8 +1,8 @@
 """Exact sums of named arrays, each with its own bound and resolution: the one primitive.
 
-Every value is a whole number of resolutions, written in balanced words of 40 bits. A ring of at
-most 54 bits holds every word's sum over up to 1000 parties, so that nothing is rounded but what a
-party itself rounds: the sum is the same in whatever order, and however rows lie at the parties.
+Every value is a whole number of resolutions, written in balanced words of up to 40 bits. A ring of
+at most 53 bits holds every word's sum over up to 1000 parties, so that nothing is rounded but what
+a party itself rounds: the sum is the same in whatever order, and however rows lie at the parties.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from securefed.learning.layout import Arrays, Layout
 from securefed.learning.task import Numbers
 
 WORD_BITS: Final = 40
-_UNIT: Final = 2.0**WORD_BITS
 _MOST_PARTIES: Final = 1000
 """That an agreement may name."""
 _MIN_SCALE: Final = 2.0
@@ -38,11 +37,13 @@ class Summand:
         shape: of the array.
         bound: largest absolute value of an entry of one party.
         resolution: what a party rounds to; lowered to a power of two. 1 for counts.
+        word_bits: of a word; the longest word in a sum decides on the ring of all.
     """
 
     shape: tuple[int, ...]
     bound: float
     resolution: float = 1.0
+    word_bits: int = WORD_BITS
 
     def __post_init__(self) -> None:
         if not (0 < self.bound < math.inf and 0 < self.resolution < math.inf):
@@ -61,19 +62,19 @@ class Summand:
     @property
     def words(self) -> int:
         """Words of an entry."""
-        return max(1, math.ceil((math.log2(self.bound) - math.log2(self.step)) / WORD_BITS))
+        return max(1, math.ceil((math.log2(self.bound) - math.log2(self.step)) / self.word_bits))
 
     @property
     def units(self) -> NDArray[np.float64]:
         """Value of the last bit of each word, highest word first."""
         exponents = np.arange(self.words - 1, -1, -1, dtype=np.float64)
-        return np.asarray(self.step * _UNIT**exponents, dtype=np.float64)
+        return np.asarray(self.step * 2.0 ** (self.word_bits * exponents), dtype=np.float64)
 
     @property
     def largest_word(self) -> float:
         """Largest absolute value of a word of one party."""
-        top = math.ceil(self.bound / self.units[0]) + 1.0
-        return float(top if self.words == 1 else max(top, _UNIT / 2))
+        top = float(math.ceil(self.bound / self.units[0]))
+        return top if self.words == 1 else max(top, 2.0 ** (self.word_bits - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +144,11 @@ def _split(name: str, summand: Summand, values: NDArray[Any]) -> NDArray[np.floa
 
 
 def _join(summand: Summand, words: NDArray[np.float64]) -> NDArray[np.float64]:
-    digits = np.array(words, dtype=np.float64)
+    digits, unit = np.array(words, dtype=np.float64), 2.0**summand.word_bits
     # Carries are whole numbers below 2^53; balanced digits then add up without cancelling.
     for index in range(summand.words - 1, 0, -1):
-        carry = np.rint(digits[index] / _UNIT)
-        digits[index] -= carry * _UNIT
+        carry = np.rint(digits[index] / unit)
+        digits[index] -= carry * unit
         digits[index - 1] += carry
     total = np.zeros(summand.shape)
     for index in range(summand.words - 1, -1, -1):
