@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import AgreementError, InputError, MisuseError
+from protocols.errors import AgreementError, InputError, MisuseError, NoResultError
 from securefed import Federation, PrivacyGoal
 from securefed.data import Data
 from securefed.learning import PersonPrivacy, build_task
@@ -136,6 +136,13 @@ def test_many_people_make_noised_pairs_better_than_popularity():
     worse = evaluate(floor.scores, hidden[0], negatives=20)
     assert better.ndcg > 1.05 * worse.ndcg
     assert pairs.private_fit_.epsilon < 6
+
+
+def test_few_people_and_strict_privacy_leave_nothing_and_say_so():
+    with pytest.raises(NoResultError, match="more people"):
+        DpPopularity(SHOPS.catalogue, people=400).fit_noised(
+            SHOPS.parts, privacy(count_norm(20), 20.0)
+        )
 
 
 # Refused by name

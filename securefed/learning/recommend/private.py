@@ -6,13 +6,14 @@ and matrix factorisation would need a person's bounded share in every one of doz
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import MisuseError
+from protocols.errors import MisuseError, NoResultError
 from securefed.data.table import Data
 from securefed.learning.person import PersonPrivacy
 from securefed.learning.private_fit import PrivateFit, fit_private
@@ -96,8 +97,8 @@ class DpPopularity(_Noised, Popularity):
             catalogue: the agreed items.
             people: of all companies together, at most; public.
             most: items of a person that count, the latest ones.
-            min_support: least noised count of an item that is recommended; at least two
-                deviations of the noise in any case.
+            min_support: least noised count of an item that is recommended; in any case no less
+                than what noise alone reaches, sqrt(2 log(items)) of its deviations.
         """
         self.catalogue, self.people, self.most = catalogue, people, most
         self.min_support = min_support
@@ -112,15 +113,25 @@ class DpPopularity(_Noised, Popularity):
         return self._plan("dp-item-counts", count_norm(self.most))
 
     def load(self, models: Mapping[str, State]) -> Self:
-        """Take the noised counts; see :meth:`Recommender.load`."""
+        """Take the noised counts; see :meth:`Recommender.load`.
+
+        Raises:
+            NoResultError: no count rises above its noise.
+        """
         state = state_of(models, "dp-item-counts")
         if state["sum"].shape != (len(self.catalogue),):
             raise MisuseError("the counts are of another catalogue")
         self.noise_ = float(state["noise"])
-        least = max(float(self.min_support), 2 * self.noise_)
+        chance = math.sqrt(2 * math.log(max(2, len(self.catalogue)))) * self.noise_
+        least = max(float(self.min_support), chance)
         counts = np.asarray(state["sum"], dtype=np.float64)
         self.popularity_ = np.where(counts >= least, counts, 0.0)
         self.supported_ = np.flatnonzero(self.popularity_).astype(np.int64)
+        if not self.supported_.size:
+            raise NoResultError(
+                "no count rises above its noise: this needs more people, a larger epsilon, or a "
+                "smaller catalogue"
+            )
         return self
 
 
