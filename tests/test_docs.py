@@ -227,10 +227,22 @@ def test_every_make_target_that_a_page_shows_is_one():
 
 # Tables
 
+PAILLIER = ROOT / "protocols" / "paillier"
+
 
 def test_the_protocol_page_lists_every_label_and_no_other():
     listed = {name for row in rows(DOCS / "protocol.md", "label") for name in code(row[0])}
-    assert listed == {label.decode() for label in label_literals(ROOT / "protocols")}
+    assert listed == labels_of(ROOT / "protocols") - labels_of(PAILLIER)
+
+
+def test_every_label_of_paillier_stands_on_its_pages():
+    pages = [text_of(DOCS / name) for name in ("paillier.md", "threshold-paillier.md")]
+    shown = {name for page in pages for name in re.findall(r"`(securefed [a-z0-9 ]+)`", page)}
+    assert labels_of(PAILLIER) == shown
+
+
+def labels_of(folder: Path) -> set[str]:
+    return {label.decode() for label in label_literals(folder)}
 
 
 def test_the_wire_format_page_lists_every_step_and_no_other():
