@@ -524,6 +524,23 @@ def test_a_wrong_partial_decryption_names_its_trustee_and_the_others_finish(plac
     assert opened.trustees == (2, 3)
 
 
+def test_a_wrong_answer_whose_proof_passed_by_luck_is_left_out():
+    run = opening()
+    answers = run.answers()
+    for name in TRUSTEES:
+        run.combiner.receive_partial(*answers[name])
+    honest = run.combiner._partials[1]
+    run.combiner._partials[1] = replace(honest, values=[one + 1 for one in honest.values])
+    spoiled = run.combiner._partials.pop(3)
+    with pytest.raises(ShareError, match="no 2 of 2 answers open the sum"):
+        run.combiner.finish()
+    # That was no end either.
+    run.combiner._partials[3] = spoiled
+    opened = run.combiner.finish()
+    assert opened.values == sums(run.facts)
+    assert opened.trustees == (2, 3)
+
+
 def test_a_share_of_another_dealing_names_its_trustee():
     run = opening()
     run.ask()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from itertools import combinations, islice
+from typing import Final
 
 from protocols.errors import (
     BelowThresholdError,
@@ -28,7 +30,10 @@ from protocols.paillier.threshold_key import split_residues
 from protocols.paillier.threshold_product import CheckKnowledge, SubmittedProduct
 from protocols.paillier.threshold_proofs import PartialProof, check_proof
 
-_STEP = STEP_OF[PartialOpening]
+MAX_SETS: Final = 64
+"""Sets of t answers that are tried; each costs a lift of every ciphertext."""
+
+_STEP: Final = STEP_OF[PartialOpening]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Opened:
     Attributes:
         values: the sum of the submitters' plaintexts, one integer in [0, n^s) per ciphertext.
         submitters: whose vectors are in the sum, by party number.
-        trustees: whose partial decryptions were right, by index.
+        trustees: whose partial decryptions opened it, by index.
     """
 
     values: list[mpz] = field(repr=False)
@@ -169,18 +174,27 @@ class DecryptionCombiner:
     def finish(self) -> Opened:
         """Combine any t partial decryptions and return the sum.
 
+        Under a dealt key the first t open it. Under one whose primes are not safe, a proof may pass
+        by luck; other sets of t are tried then.
+
         Raises:
             BelowThresholdError: too few trustees answered; more may still come.
+            ShareError: no set of t that was tried opens the sum; more may still come.
         """
         self._require("Opening")
         have, need = len(self._partials), self._context.key.threshold
         if have < need:
             raise BelowThresholdError(_STEP, have=have, need=need)
-        partials, trustees = list(self._partials.values()), tuple(sorted(self._partials))
-        values = combine(self._context.key, self._product.values, partials, self._spread)
-        opened = Opened(values, self._product.submitters, trustees)
-        self.abort("finished")
-        return opened
+        partials = [self._partials[index] for index in sorted(self._partials)]
+        for chosen in islice(combinations(partials, need), MAX_SETS):
+            try:
+                values = combine(self._context.key, self._product.values, chosen, self._spread)
+            except ShareError:
+                continue
+            used = tuple(partial.index for partial in chosen)
+            self.abort("finished")
+            return Opened(values, self._product.submitters, used)
+        raise ShareError("unknown", _STEP, f"no {need} of {have} answers open the sum")
 
     def _require(self, state: str) -> None:
         if self.state != state:

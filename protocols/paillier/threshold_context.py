@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -59,6 +59,7 @@ class OpeningContext:
     max_message_bytes: int
     purpose: bytes = b""
     _facts: bytes = field(init=False, repr=False, compare=False)
+    _positions: tuple[dict[str, int], dict[str, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises: MisuseError, for values that no validated agreement yields."""
@@ -76,11 +77,14 @@ class OpeningContext:
                 f"{key.threshold} of {key.trustees} trustees could open one product while others "
                 "open a second; the threshold is more than half"
             )
-        for group in (self.parties, self.trustees):
-            if self.coordinator.name in {one.name for one in group} or len(
-                {one.name for one in group}
-            ) < len(group):
+        positions = tuple(
+            {one.name: place for place, one in enumerate(group)}
+            for group in (self.parties, self.trustees)
+        )
+        for group, places in zip((self.parties, self.trustees), positions, strict=True):
+            if self.coordinator.name in places or len(places) < len(group):
                 raise MisuseError("parties, trustees and the coordinator have names of their own")
+        object.__setattr__(self, "_positions", positions)
         numbers = struct.pack(">4Q", self.round, self.min_cohort, self.count, parties)
         facts = (self.agreement, numbers, key.digest(), self.purpose)
         object.__setattr__(self, "_facts", absorb(_LABEL_OPENING, *facts).digest())
@@ -125,12 +129,12 @@ class OpeningContext:
 
     def open_submission(self, envelope: Envelope) -> tuple[int, CiphertextSubmission]:
         """Open a party's header; return its number. Raises a PeerError that names it."""
-        number = _position(self.parties, envelope)
+        number = _position(self._positions[0], envelope)
         return number, self.open(envelope, CiphertextSubmission, self.parties[number])
 
     def open_partial(self, envelope: Envelope) -> tuple[int, PartialOpening]:
         """Open a trustee's answer; return its index, from 1. Raises a PeerError that names it."""
-        place = _position(self.trustees, envelope)
+        place = _position(self._positions[1], envelope)
         return place + 1, self.open(envelope, PartialOpening, self.trustees[place])
 
     def submissions_digest(self, submissions: Sequence[Envelope]) -> bytes:
@@ -149,8 +153,8 @@ class OpeningContext:
         return absorb(_LABEL_REQUEST, self._facts, encode(request)).digest()
 
 
-def _position(group: Sequence[VerifyKey], envelope: Envelope) -> int:
-    for position, member in enumerate(group):
-        if member.name == envelope.sender:
-            return position
-    raise UnknownPartyError(envelope.sender, envelope.step, "not a member of this agreement")
+def _position(places: Mapping[str, int], envelope: Envelope) -> int:
+    place = places.get(envelope.sender)
+    if place is None:
+        raise UnknownPartyError(envelope.sender, envelope.step, "not a member of this agreement")
+    return place
