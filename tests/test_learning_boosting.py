@@ -14,6 +14,7 @@ from securefed.data import Data, breast_cancer_companies
 from securefed.data.table import concatenate
 from securefed.federation import Federation
 from securefed.learning import FederatedGradientBoosting, build_task, suggest
+from securefed.learning.boosting_bins import spread_ranks
 from securefed.learning.boosting_trees import SplitRules, best_splits, bin_codes, follow, unpack
 from securefed.learning.evaluation import auc
 from securefed.learning.incomplete import IncompleteData
@@ -77,7 +78,7 @@ def test_trees_over_real_masks_are_the_pooled_ones_to_the_last_bit(objective):
         model.decision_function(features), pooled.decision_function(features)
     )
     # A round for each level of each tree, and those that find the edges.
-    assert model.n_rounds_ - 4 * 3 <= 14
+    assert model.n_rounds_ - 4 * 3 <= 23
     assert model.n_trees_ == 4
     assert model.complaints_ == ()
 
@@ -103,7 +104,8 @@ def test_a_party_that_begins_anew_in_the_middle_sends_the_very_same_sums():
     [plan] = FederatedGradientBoosting(**SMALL).plan(3, 2)
     rng = np.random.default_rng(0)
     task = build_task(plan.kind, plan.parameters)
-    half = fit(task, [rows], rounds=plan.rounds - 6).state
+    half = fit(task, [rows], rounds=fit(task, [rows], rounds=plan.rounds).rounds - 5).state
+    assert half["tree"] == 2
     kept = task.contribute(half, rows, 1, rng)
     anew = build_task(plan.kind, plan.parameters).contribute(half, rows, 1, rng)
     for name, array in kept.items():
@@ -160,6 +162,47 @@ def test_a_generous_label_bound_changes_little():
         for bound in (400.0, 1e6)
     ]
     assert np.corrcoef(*fits)[0, 1] > 0.999
+
+
+# Bins
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    frequent=st.lists(st.integers(-5, 5), min_size=1, max_size=3, unique=True),
+    rare=st.lists(st.floats(-8, 8), min_size=1, max_size=20),
+)
+def test_a_frequent_value_gets_a_bin_of_its_own_and_the_others_share_the_rest(frequent, rare):
+    values = np.array([*np.repeat(frequent, 30), *rare, *rare], dtype=float)
+    labels = np.arange(len(values)) % 2
+    asked = FederatedGradientBoosting(trees=1, depth=1, bins=8, min_support=1)
+    model = asked.fit_plain([Data(values[:, np.newaxis], labels)])
+    codes = bin_codes(values[:, np.newaxis], model.bin_edges_)[:, 0]
+    for one in frequent:
+        # Edges are known to a millionth: what lies nearer than that stays together.
+        assert np.abs(values[codes == codes[0 + frequent.index(one) * 30]] - one).max() < 1e-5
+    assert codes.max() < 8
+
+
+def test_edges_are_even_where_no_value_is_frequent():
+    values = np.random.default_rng(0).normal(size=(4000, 1))
+    asked = FederatedGradientBoosting(trees=1, depth=1, bins=16)
+    model = asked.fit_plain([Data(values, values[:, 0] > 0)])
+    codes = bin_codes(values, model.bin_edges_)[:, 0]
+    counts = np.bincount(codes)
+    assert len(counts) == 16
+    assert np.ptp(counts) <= 16
+
+
+def test_places_skip_the_rows_of_frequent_values():
+    # Of 100 rows, 50 hold one value and 30 the next; the others lie above.
+    below, upto = np.array([0, 0, 50, 50, 80.0]), np.array([50, 50, 80, 80, 95.0])
+    np.testing.assert_array_equal(spread_ranks(5, below, upto, 100), [50, 80, 85, 90, 95])
+    below, upto = np.array([0, 0, 0, 90.0]), np.array([90, 90, 90, 91.0])
+    np.testing.assert_array_equal(spread_ranks(4, below, upto, 100), [90, 93, 95, 98])
+    # More frequent values than edges: each still ends somewhere, as far as there are edges.
+    below, upto = np.array([0.0, 30.0, 60.0]), np.array([20.0, 50.0, 80.0])
+    np.testing.assert_array_equal(spread_ranks(3, below, upto, 80), [20, 30, 50])
 
 
 # Gaps, constants and categories
@@ -279,7 +322,9 @@ def test_a_state_out_of_range_is_refused_at_the_party():
     features, target = table()
     rows = IncompleteData(features, (target > 0).astype(float))
     [plan] = FederatedGradientBoosting(**SMALL).plan(3, 2)
-    state = fit(build_task(plan.kind, plan.parameters), [rows], rounds=plan.rounds - 6).state
+    whole = fit(build_task(plan.kind, plan.parameters), [rows], rounds=plan.rounds)
+    state = fit(build_task(plan.kind, plan.parameters), [rows], rounds=whole.rounds - 5).state
+    build_task(plan.kind, plan.parameters).contribute(state, rows, 1, np.random.default_rng(0))
     for change in (
         {"tree": np.array(4.0)},
         {"level": np.array(0.5)},

@@ -1,7 +1,7 @@
 """The ``gbdt`` task: gradient boosted trees whose every split follows from exact sums.
 
-First rounds search the quantiles of every column, for the edges of the bins. Then one round for
-each level of each tree sums, per node, feature and bin, the derivatives of the loss. These are
+First rounds search where the bins of every column end. Then one round for each level of each tree
+sums, per node, feature and bin, the derivatives of the loss. These are
 rounded to whole numbers at each row: their sums do not depend on how rows lie at the parties, and
 the trees are those of the pooled rows to the last bit.
 Source: Ke et al. 2017 (LightGBM) for histograms; Shi et al. 2022 for quantised gradients.
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from protocols.errors import NoResultError, WireError
 from securefed.data.table import Data, require_columns, require_rows
+from securefed.learning.boosting_bins import GROWING, Binning
 from securefed.learning.boosting_margins import Margins
 from securefed.learning.boosting_trees import SplitRules, best_splits, follow
 from securefed.learning.exact_sum import WORD_BITS, ExactSum, Summand
@@ -28,7 +29,6 @@ from securefed.learning.quantile_search import QuantileSearch, edges
 from securefed.learning.state import State, require_like
 from securefed.learning.task import Contribution, Numbers, Step, scalar
 
-_BINNING, _GROWING = 0.0, 1.0
 KEY_BITS: Final = 32
 """Sign, exponent and 20 bits of the fraction: edges are known to a millionth of themselves."""
 _LABEL_BITS: Final = 32
@@ -94,11 +94,8 @@ class BoostingTask:
     def initial_state(self) -> State:
         """No edge is known and no tree is grown."""
         told = self.parameters
-        low, high = self.search().start(told.features)
         return {
-            "phase": np.array(_BINNING),
-            "low": low,
-            "high": high,
+            **self.binning().start(told.features),
             "base": np.array(0.0),
             "tree": np.array(0.0),
             "level": np.array(0.0),
@@ -117,15 +114,16 @@ class BoostingTask:
 
     def rounds(self) -> int:
         """Return how many rounds the task takes at most."""
-        return self.search().rounds() + self.parameters.trees * self.parameters.depth
+        return self.binning().rounds() + self.parameters.trees * self.parameters.depth
 
-    def search(self) -> QuantileSearch:
+    def binning(self) -> Binning:
         """Return how the edges of the bins are found."""
         told = self.parameters
         targets = told.bins - 1
         quantiles = tuple((1 + place) / told.bins for place in range(targets))
         probes = max(1, 2 * self._nodes() * told.cells // targets)
-        return QuantileSearch(quantiles, min(probes, 255), KEY_BITS, told.min_support)
+        search = QuantileSearch(quantiles, min(probes, 255), KEY_BITS, told.min_support)
+        return Binning(search)
 
     def check(self, data: Data) -> None:
         """Refuse data that the agreement does not describe; raises InputError."""
@@ -146,9 +144,8 @@ class BoostingTask:
         values["rows"] = np.array(float(len(data)))
         # A row's label is rounded, not their sum, which then depends on no split of the rows.
         values["labels"] = np.asarray(_round(labels, _LABEL_BITS).sum())
-        if scalar(state, "phase") == _BINNING:
-            low, high = (state[name].astype(np.float64) for name in ("low", "high"))
-            counts = self.search().counts(data.features, low, high).ravel()
+        if scalar(state, "phase") != GROWING:
+            counts = self.binning().counts(state, data.features)
             values["present"] = (~np.isnan(data.features)).sum(axis=0).astype(np.float64)
             cells = np.zeros(2 * values["gradients"].size)
             cells[: counts.size] = counts
@@ -165,8 +162,8 @@ class BoostingTask:
         rows = float(sums["rows"])
         if rows < 1:
             raise NoResultError("no party counted a row; check the data of the parties")
-        if scalar(state, "phase") == _BINNING:
-            return self._narrow(state, sums, rows)
+        if scalar(state, "phase") != GROWING:
+            return self._bin(state, sums, rows)
         told = self.parameters
         tree, level = int(scalar(state, "tree")), int(scalar(state, "level"))
         nodes = 2**level
@@ -218,19 +215,12 @@ class BoostingTask:
             loss = -fit.likelihood(labels, predictor, mean).sum()
             values["loss"] = np.asarray(min(float(loss), _MAX_LOSS * told.max_rows))
 
-    def _narrow(self, state: State, sums: Arrays, rows: float) -> Step:
-        search, told = self.search(), self.parameters
-        low, high = (state[name].astype(np.float64) for name in ("low", "high"))
-        shape = (told.features, len(search.quantiles), search.probes)
+    def _bin(self, state: State, sums: Arrays, rows: float) -> Step:
         cells = np.concatenate([sums["gradients"].ravel(), sums["hessians"].ravel()])
-        counts = cells[: math.prod(shape)].reshape(shape)
-        low, high = search.narrow(low, high, counts, sums["present"])
-        # A party that left on the way may have moved one quantile past the next.
-        after: State = {"low": low, "high": np.maximum.accumulate(high, axis=1)}
-        after["base"] = np.array(told.family().start(float(sums["labels"]) / rows))
-        wide = float((high - low > 1).sum())
-        after["phase"] = np.array(_BINNING if wide else _GROWING)
-        return Step({**state, **after}, False, {"rows": rows, "open": wide})
+        after, left = self.binning().advance(state, cells, sums["present"])
+        base = self.parameters.family().start(float(sums["labels"]) / rows)
+        changed: State = {**after, "base": np.array(base)}
+        return Step({**state, **changed}, False, {"rows": rows, "open": float(left)})
 
     def _place(self, state: State) -> tuple[int, int]:
         told = self.parameters

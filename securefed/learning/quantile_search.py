@@ -80,28 +80,41 @@ class QuantileSearch:
         """
         if not ((low >= -(2.0**52)) & (high <= 2.0**52) & (low < high)).all():
             raise WireError("coordinator", "model", "the brackets of a quantile are out of order")
-        probes = self._probes(low, high)
-        found = np.empty(probes.shape)
+        return self.at(features, self._probes(low, high))
+
+    def at(self, features: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return rows at or below given keys, same shape as ``places``: (columns, ...)."""
+        found = np.empty(places.shape)
         for column in range(features.shape[1]):
             values = features[:, column]
             ordered = np.sort(keys(values[~np.isnan(values)], self.bits))
-            found[column] = np.searchsorted(ordered, probes[column], side="right")
+            found[column] = np.searchsorted(ordered, places[column], side="right")
         return found
+
+    def ranks(self, present: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the places of the quantiles, from 1, shape (columns, targets)."""
+        return self.inside(
+            np.ceil(np.asarray(self.quantiles) * present[:, np.newaxis] - 1e-9), present
+        )
+
+    def inside(
+        self, ranks: NDArray[np.float64], present: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Move places, shape (columns, targets), away from both ends by the minimum support."""
+        least = float(self.min_support)
+        most = np.maximum(present[:, np.newaxis] + 1 - least, least)
+        return np.clip(ranks, least, most)
 
     def narrow(
         self,
         low: NDArray[np.float64],
         high: NDArray[np.float64],
         counts: NDArray[np.float64],
-        present: NDArray[np.float64],
+        ranks: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return narrower brackets, from the counts of all parties and values per column."""
-        wanted = np.ceil(np.asarray(self.quantiles) * present[:, np.newaxis] - 1e-9)
-        least = float(self.min_support)
-        most = np.maximum(present[:, np.newaxis] + 1 - least, least)
-        wanted = np.clip(wanted, least, most)
+        """Return narrower brackets of the values at given places, from all parties' counts."""
         probes = self._probes(low, high)
-        reached = counts >= wanted[:, :, np.newaxis]
+        reached = counts >= ranks[:, :, np.newaxis]
         # Counts grow with the probes: the bracket lies between the last miss and the first hit.
         hits = np.where(reached, probes, high[:, :, np.newaxis])
         misses = np.where(reached, low[:, :, np.newaxis], probes)

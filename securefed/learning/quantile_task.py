@@ -82,10 +82,11 @@ class QuantilesTask:
         if present.max() < 1:
             raise NoResultError("no party has a value in any column; check the data of the parties")
         low, high = (state[name].astype(np.float64) for name in ("low", "high"))
-        low, high = self.search().narrow(low, high, sums["counts"], present)
+        search = self.search()
+        low, high = search.narrow(low, high, sums["counts"], search.ranks(present))
         # A column without support stays where it began: its brackets would show single rows.
         enough = (present >= 2 * least - 1)[:, np.newaxis]
-        first = self.search().start(self.parameters.features)
+        first = search.start(self.parameters.features)
         low, high = np.where(enough, low, first[0]), np.where(enough, high, first[1])
         narrow = (high - low <= 1) | ~enough
         after: State = {
