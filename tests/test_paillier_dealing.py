@@ -379,6 +379,17 @@ def test_a_key_that_was_not_agreed_is_refused(changes):
         )
 
 
+def test_a_key_that_says_it_was_made_without_a_dealer_is_not_dealt():
+    run = ceremony()
+    envelope, sealed = run.dealt()
+    key = ThresholdKey.from_bytes(dealing_of(envelope).threshold_key, party="")
+    wrong = replace(key, generated=True).to_bytes()
+    with pytest.raises(ShareError, match="agreed size, degree or threshold"):
+        run.trustees[0].receive_dealing(
+            resigned(envelope, run.facts, threshold_key=wrong), sealed[1]
+        )
+
+
 def test_a_dealer_that_told_two_trustees_different_things_has_no_key_in_force():
     run = ceremony()
     envelope, sealed = run.dealt()
