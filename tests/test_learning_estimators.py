@@ -357,6 +357,14 @@ def test_with_noise_the_logistic_model_keeps_a_privacy_goal(kind):
         model.conf_int()
 
 
+def test_a_state_of_another_estimator_is_refused():
+    data = company_data(FederatedLogisticRegression)
+    models = FederatedStandardizer().add_to(federation(), "risk", features=3).simulate(data).models
+    for other in (FederatedLogisticRegression(), SecureStats(), FederatedOneHot([0])):
+        with pytest.raises(MisuseError, match=f"none of {type(other).__name__}"):
+            other.load(models, "risk")
+
+
 def test_what_has_no_private_form_is_refused_by_name():
     lead = Federation("models", PARTIES, privacy=PrivacyGoal(epsilon=8.0, delta=1e-4))
     noise = {"clip_norm": 1.0, "people": 400}

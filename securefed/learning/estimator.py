@@ -210,7 +210,13 @@ class FederatedEstimator(Parameters):
         }
         if not found:
             raise MisuseError(f"no state of task {beginning!r}; there are {', '.join(models)}")
-        self.read(found)
+        try:
+            self.read(found)
+        except KeyError as error:
+            raise MisuseError(
+                f"the states of task {beginning!r} are none of {type(self).__name__}: "
+                f"{error} is missing"
+            ) from error
         return self
 
     def _reset(self, features: int) -> None:
