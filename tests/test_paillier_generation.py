@@ -378,6 +378,7 @@ def test_the_next_prime_is_the_next():
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("bits", [1024, 2048])
 def test_a_large_key_is_made_in_minutes(bits):
     start = process_time()
