@@ -202,7 +202,7 @@ async def _run(
     running = [asyncio.create_task(node.run()) for node in nodes]
     ended: list[BaseException | Any] = []
     try:
-        done = await hub.run()
+        done = await _run_beside(hub.run(), running)
     except NoResultError as error:
         ended += await _end(running)
         raise complaints.explain(error, ended) from error
@@ -219,6 +219,21 @@ async def _run(
         complaints.told,
         tuple(journal.ledger.leaves()),
     )
+
+
+async def _run_beside(work: Coroutine[Any, Any, R], running: list[asyncio.Task[Any]]) -> R:
+    """Await ``work``, but not for a party that died: raise what it died of."""
+    main = asyncio.create_task(work)
+    try:
+        pending: set[asyncio.Task[Any]] = {main, *running}
+        while not main.done():
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for each in done - {main}:
+                each.result()
+        return main.result()
+    finally:
+        main.cancel()
+        await asyncio.gather(main, return_exceptions=True)
 
 
 async def _end(running: list[asyncio.Task[Any]]) -> list[BaseException | Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.nodes import GLM, toy_data
 
+from parties.party.node import PartyNode
 from protocols.errors import NoResultError
 from securefed.data.table import Data
 from securefed.federation import Federation
@@ -65,3 +66,22 @@ def test_a_simulation_leaves_no_thread_that_does_anything_behind():
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_a_simulation_does_not_wait_for_a_party_that_died_of_a_fault(monkeypatch):
+    """Nobody is lost in one process, so a party is waited for as long as an agreement may."""
+
+    class Broken(RuntimeError):
+        pass
+
+    honest = PartyNode.run
+
+    async def run(node):
+        if node._identity.name == "party-1":
+            raise Broken
+        return await honest(node)
+
+    monkeypatch.setattr(PartyNode, "run", run)
+    data = toy_data(3)
+    with pytest.raises(Broken):
+        federation(data).simulate(data)
