@@ -7,7 +7,7 @@ import pytest
 
 from protocols.errors import AgreementError, InputError, MisuseError, NoResultError
 from securefed import Federation
-from securefed.learning import build_task, suggest
+from securefed.learning import build_task, recommend, suggest
 from securefed.learning.recommend import (
     Calibration,
     Catalogue,
@@ -59,6 +59,8 @@ def test_both_runs_take_one_round_each(federated):
         "item-support": 1,
         "ease": 1,
     }
+    assert federated.n_rounds_ == 2
+    assert set(federated.bytes_up_) == set(NAMES)
 
 
 def test_the_ring_is_as_small_as_the_counts_allow(federated):
@@ -149,7 +151,8 @@ def test_a_deployed_run_takes_its_items_from_an_earlier_one(federated):
     second = model.add_to(lead(), "pairs").simulate(
         {name: part.to_data() for name, part in BY_NAME.items()}
     )
-    assert model.load(second.models).weights_.tobytes() == federated.weights_.tobytes()
+    several = {**second.models, "other": {"gram": np.zeros(3)}}
+    assert model.load(several, "pairs").weights_.tobytes() == federated.weights_.tobytes()
 
 
 # Bad input
@@ -162,6 +165,26 @@ def test_another_catalogue_is_refused_before_and_at_the_party():
     plan = Popularity(SHOPS.catalogue).plan(2)
     with pytest.raises(InputError, match="another catalogue"):
         fit(build_task(plan.kind, plan.parameters), [other.to_data()], rounds=1)
+
+
+def test_a_party_whose_rows_cannot_be_used_is_named_before_anything_is_sent():
+    largest = max(BY_NAME, key=lambda name: BY_NAME[name].people)
+    limit = BY_NAME[largest].people - 1
+    model = Popularity(SHOPS.catalogue, max_users=limit)
+    with pytest.raises(InputError, match=f"{largest}: .* max_users = {limit}"):
+        model.fit(lead(), BY_NAME)
+    assert not model.runs_
+    with pytest.raises(MisuseError, match="no data of west"):
+        model.fit(lead(), {name: BY_NAME[name] for name in NAMES[:3]})
+
+
+def test_every_public_name_is_there():
+    for name in recommend.__all__:
+        assert getattr(recommend, name) is not None
+    assert sorted(recommend.__all__) == recommend.__all__ == dir(recommend)
+    assert set(recommend._HOME) == set(recommend.__all__)
+    with pytest.raises(AttributeError, match="no attribute"):
+        _ = recommend.Svd
 
 
 def test_more_users_than_agreed_are_refused_by_name_of_the_limit():

@@ -45,6 +45,21 @@ if TYPE_CHECKING:
     from securefed.learning.preprocessing import FederatedImputer as FederatedImputer
     from securefed.learning.preprocessing import FederatedOneHot as FederatedOneHot
     from securefed.learning.preprocessing import FederatedStandardizer as FederatedStandardizer
+    from securefed.learning.recommend.als import Ials as Ials
+    from securefed.learning.recommend.catalogue import Catalogue as Catalogue
+    from securefed.learning.recommend.content import ContentBased as ContentBased
+    from securefed.learning.recommend.content import Hybrid as Hybrid
+    from securefed.learning.recommend.ease import Ease as Ease
+    from securefed.learning.recommend.ease import ItemCosine as ItemCosine
+    from securefed.learning.recommend.evaluation import Evaluator as Evaluator
+    from securefed.learning.recommend.features import ItemFeatures as ItemFeatures
+    from securefed.learning.recommend.holdout import leave_last_out as leave_last_out
+    from securefed.learning.recommend.interactions import Interactions as Interactions
+    from securefed.learning.recommend.popularity import Popularity as Popularity
+    from securefed.learning.recommend.private import DpEase as DpEase
+    from securefed.learning.recommend.private import DpPopularity as DpPopularity
+    from securefed.learning.recommend.recommender import Recommender as Recommender
+    from securefed.learning.recommend.rerank import Calibration as Calibration
     from securefed.learning.stats import Histogram as Histogram
     from securefed.learning.stats import SecureStats as SecureStats
     from securefed.learning.stats import SecureSum as SecureSum
@@ -57,9 +72,16 @@ if TYPE_CHECKING:
 __all__ = [
     "AnyTask",
     "Arrays",
+    "Calibration",
+    "Catalogue",
     "Classifier",
     "CoefficientTable",
+    "ContentBased",
     "Contribution",
+    "DpEase",
+    "DpPopularity",
+    "Ease",
+    "Evaluator",
     "FederatedEstimator",
     "FederatedGradientBoosting",
     "FederatedImputer",
@@ -70,12 +92,19 @@ __all__ = [
     "FederatedPoissonRegressor",
     "FederatedStandardizer",
     "Histogram",
+    "Hybrid",
+    "Ials",
     "IncompleteData",
+    "Interactions",
+    "ItemCosine",
+    "ItemFeatures",
     "Layout",
     "Numbers",
     "PersonPrivacy",
     "PersonTask",
+    "Popularity",
     "PrivateSuggestion",
+    "Recommender",
     "SecureStats",
     "SecureSum",
     "State",
@@ -86,6 +115,7 @@ __all__ = [
     "build_task",
     "check_task",
     "is_private",
+    "leave_last_out",
     "register_statistic",
     "register_task",
     "require_plain",
@@ -101,7 +131,14 @@ __all__ = [
 ]
 
 _HOME: Final = {
+    "Calibration": "recommend.rerank",
+    "Catalogue": "recommend.catalogue",
     "CoefficientTable": "inference",
+    "ContentBased": "recommend.content",
+    "DpEase": "recommend.private",
+    "DpPopularity": "recommend.private",
+    "Ease": "recommend.ease",
+    "Evaluator": "recommend.evaluation",
     "FederatedEstimator": "estimator",
     "FederatedGradientBoosting": "boosting",
     "FederatedImputer": "preprocessing",
@@ -112,10 +149,18 @@ _HOME: Final = {
     "FederatedPoissonRegressor": "linear_estimators",
     "FederatedStandardizer": "preprocessing",
     "Histogram": "stats",
+    "Hybrid": "recommend.content",
+    "Ials": "recommend.als",
     "IncompleteData": "incomplete",
+    "Interactions": "recommend.interactions",
+    "ItemCosine": "recommend.ease",
+    "ItemFeatures": "recommend.features",
+    "Popularity": "recommend.popularity",
+    "Recommender": "recommend.recommender",
     "SecureStats": "stats",
     "SecureSum": "stats",
     "SumOf": "stats",
+    "leave_last_out": "recommend.holdout",
     "register_statistic": "sum_task",
     "secure_histogram": "stats",
     "secure_stats": "stats",

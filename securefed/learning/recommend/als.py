@@ -81,9 +81,9 @@ class Ials(SupportedRecommender):
         told = parameters.model_dump(exclude={"chosen"}) | {"chosen": list(parameters.chosen)}
         return TaskPlan("ials", "ials", parameters.rounds + SPARE_ROUNDS, told)
 
-    def load(self, models: Mapping[str, State]) -> Self:
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
         """Take the items' factors; see :meth:`Recommender.load`."""
-        state, task = state_of(models, "ials"), AlternatingLeastSquares(self._parameters())
+        state, task = state_of(models, name or "ials"), AlternatingLeastSquares(self._parameters())
         wanted = {name: array.shape for name, array in task.initial_state().items()}
         if {name: array.shape for name, array in state.items()} != wanted:
             raise MisuseError("the model is of other items or parameters than this recommender's")

@@ -105,6 +105,10 @@ class AlternatingLeastSquares:
             min_scale=self._unit() * _GRID,
         )
 
+    def check(self, data: Data) -> None:
+        """Raise InputError for rows that the task refuses."""
+        self.parameters.histories(data)
+
     def contribute(
         self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
     ) -> Contribution:

@@ -47,7 +47,7 @@ class ContentBased(Recommender):
         """Return the task that counts the users of items."""
         return self._counter().plan(parties)
 
-    def load(self, models: Mapping[str, State]) -> Self:
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
         """Take the counts; see :meth:`Recommender.load`.
 
         Raises:
@@ -55,27 +55,27 @@ class ContentBased(Recommender):
         """
         if len(self.features.matrix) != len(self.catalogue):
             raise InputError("give one row of item features for every item of the catalogue")
-        self.popularity_ = self._counter().load(models).popularity_
-        self._rows = unit_length(self.features.matrix)
+        self.popularity_ = self._counter().load(models, name).popularity_
+        self._directions = unit_length(self.features.matrix)
         return self
 
     def trained_on(self) -> NDArray[np.bool_]:
         """Return which items have features."""
-        return np.asarray(self._rows.any(axis=1), dtype=np.bool_)
+        return np.asarray(self._directions.any(axis=1), dtype=np.bool_)
 
     def score_items(self, histories: Histories) -> NDArray[np.float64]:
         """Return mean cosines with the user's items."""
         sizes = np.maximum(histories.sizes, 1)[:, np.newaxis]
-        profile = histories.sum_over_items(self._rows) / sizes
-        return np.where(self.trained_on(), profile @ self._rows.T, -np.inf)
+        profile = histories.sum_over_items(self._directions) / sizes
+        return np.where(self.trained_on(), profile @ self._directions.T, -np.inf)
 
     def similarity(self, item: int) -> NDArray[np.float64]:
         """Return the cosines of the features."""
-        return np.where(self.trained_on(), self._rows @ self._rows[item], -np.inf)
+        return np.where(self.trained_on(), self._directions @ self._directions[item], -np.inf)
 
     def contributions(self, history: NDArray[np.int64], item: int) -> NDArray[np.float64]:
         """Return the cosines over the number of items."""
-        return np.asarray(self._rows[history] @ self._rows[item] / max(1, len(history)))
+        return np.asarray(self._directions[history] @ self._directions[item] / max(1, len(history)))
 
     def _counter(self) -> Popularity:
         return Popularity(self.catalogue, min_support=self.min_support, max_users=self.max_users)
@@ -111,9 +111,9 @@ class Hybrid(Recommender):
         del parties
         raise MisuseError("a hybrid is not trained itself; fit the two recommenders in it")
 
-    def load(self, models: Mapping[str, State]) -> Self:
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
         """Refused: there is nothing to learn."""
-        del models
+        del models, name
         raise MisuseError("a hybrid is not trained itself; load the two recommenders in it")
 
     def trained_on(self) -> NDArray[np.bool_]:

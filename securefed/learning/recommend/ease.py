@@ -58,9 +58,9 @@ class GramRecommender(SupportedRecommender):
         }
         return TaskPlan("ease", "ease", 1 + SPARE_ROUNDS, parameters)
 
-    def load(self, models: Mapping[str, State]) -> Self:
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
         """Take the summed triangle; see :meth:`Recommender.load`."""
-        triangle, size = state_of(models, "ease")["gram"], len(self._items())
+        triangle, size = state_of(models, name or "ease")["gram"], len(self._items())
         if triangle.shape != (triangle_size(size),):
             raise MisuseError("the sum of pairs is over other items than the chosen ones")
         self.gram_ = full_gram(triangle, size)

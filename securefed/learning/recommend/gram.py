@@ -53,6 +53,10 @@ class ItemGram:
         """Counts in units of a power of two, so that the agreed grid is a power of two too."""
         return count_numbers(self.parameters)
 
+    def check(self, data: Data) -> None:
+        """Raise InputError for rows that the task refuses."""
+        self.parameters.histories(data)
+
     def contribute(
         self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
     ) -> Contribution:

@@ -58,9 +58,9 @@ class Popularity(Recommender):
             self.catalogue, parties, min_support=self.min_support, max_users=self.max_users
         )
 
-    def load(self, models: Mapping[str, State]) -> Self:
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
         """Take the counts; see :meth:`Recommender.load`."""
-        counts = np.array(state_of(models, "item-support")["users"], dtype=np.float64)
+        counts = np.array(state_of(models, name or "item-support")["users"], dtype=np.float64)
         if counts.shape != (len(self.catalogue),):
             raise MisuseError("the counts are of another catalogue")
         self.popularity_, self.supported_ = counts, np.flatnonzero(counts).astype(np.int64)

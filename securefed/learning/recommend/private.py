@@ -60,7 +60,9 @@ class _Noised(Recommender):
             privacy: clip norm, noise and honest parties.
             seed: of the noise.
         """
-        rows = [self.rows_of(self._own(part)) for part in parts]
+        rows = list(
+            self._rows({f"part {number}": part for number, part in enumerate(parts)}).values()
+        )
         plan = self.plan(len(parts))
         task = build_task(plan.kind, plan.parameters, name=plan.name)
         self.private_fit_ = fit_private(
@@ -112,13 +114,13 @@ class DpPopularity(_Noised, Popularity):
         del parties
         return self._plan("dp-item-counts", count_norm(self.most))
 
-    def load(self, models: Mapping[str, State]) -> Self:
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
         """Take the noised counts; see :meth:`Recommender.load`.
 
         Raises:
             NoResultError: no count rises above its noise.
         """
-        state = state_of(models, "dp-item-counts")
+        state = state_of(models, name or "dp-item-counts")
         if state["sum"].shape != (len(self.catalogue),):
             raise MisuseError("the counts are of another catalogue")
         self.noise_ = float(state["noise"])
@@ -178,9 +180,9 @@ class DpEase(_Noised, GramRecommender):
         del parties
         return self._plan("dp-ease", pair_norm(self.most))
 
-    def load(self, models: Mapping[str, State]) -> Self:
+    def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
         """Take the noised triangle; see :meth:`Recommender.load`."""
-        state = state_of(models, "dp-ease")
+        state = state_of(models, name or "dp-ease")
         self.chosen_ = self.chosen_items()
         size = len(self.chosen_)
         if state["sum"].shape != (triangle_size(size),):

@@ -105,6 +105,10 @@ class PersonCounts:
         """One value an item."""
         return Layout.of({"sum": (len(self.parameters.chosen_items()),)})
 
+    def check(self, data: Data) -> None:
+        """Raise InputError for a table that the task refuses."""
+        indicators(data.features[:1], self.parameters)
+
     def per_person(
         self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
     ) -> Iterator[NDArray[np.float64]]:
@@ -145,6 +149,10 @@ class PersonGram:
     def layout(self) -> Layout:
         """The upper triangle, row by row, diagonal included."""
         return Layout.of({"sum": (triangle_size(len(self.parameters.chosen_items())),)})
+
+    def check(self, data: Data) -> None:
+        """Raise InputError for a table that the task refuses."""
+        indicators(data.features[:1], self.parameters)
 
     def per_person(
         self, state: State, data: Data, round_in_task: int, rng: np.random.Generator

@@ -1,182 +1,27 @@
-"""What all recommenders share: learning in a federation, lists, similar items and reasons.
-
-The conventions are those of :class:`securefed.learning.estimator.FederatedEstimator`, but a party
-brings interactions over an agreed catalogue instead of a table of features.
-
-A recommender is learnt in one or two runs. Where it has to know first which items enough users
-have, an ``item-support`` run comes first, and its public result is part of the second agreement.
-"""
+"""What all recommenders can do once they are learnt: lists, similar items and reasons."""
 
 from __future__ import annotations
-
-import copy
-import inspect
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.errors import InputError, MisuseError
-from securefed.data.table import Data
-from securefed.learning.person import require_plain
-from securefed.learning.recommend.catalogue import Catalogue
 from securefed.learning.recommend.histories import Histories
 from securefed.learning.recommend.interactions import Interactions
-from securefed.learning.recommend.plans import Recommendation, TaskPlan, add_plan, item_numbers
+from securefed.learning.recommend.plans import Recommendation, item_numbers
 from securefed.learning.recommend.ranking import top, without
+from securefed.learning.recommend.recipe import Recipe
 from securefed.learning.recommend.rerank import Calibration, discount_popularity
-from securefed.learning.reference import fit
-from securefed.learning.registry import build_task
-from securefed.learning.state import State
-
-if TYPE_CHECKING:
-    from securefed.federation import Federation
-    from securefed.simulation import SimulationResult
 
 
-class Recommender:
+class Recommender(Recipe):
     """Base of all recommenders; a subclass stores its parameters in ``__init__`` and no more.
 
     Attributes:
-        catalogue: the agreed items.
         popularity_: after fitting: users who have each item, shape (items,); 0 below the support.
-        runs_: after :meth:`fit`: every simulated run, by the name of its task.
     """
 
-    catalogue: Catalogue
     popularity_: NDArray[np.float64]
-    runs_: dict[str, SimulationResult]
-
-    # Parameters, as in scikit-learn
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return what the recommender was built with."""
-        del deep  # no parameter has parameters of its own that could be set
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def set_params(self, **parameters: Any) -> Self:
-        """Change parameters; fit again afterwards.
-
-        Raises:
-            MisuseError: no such parameter.
-        """
-        known = self.get_params()
-        for name, value in parameters.items():
-            if name not in known:
-                raise MisuseError(f"{type(self).__name__} has no {name}; it has {', '.join(known)}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        known = inspect.signature(type(self)).parameters
-        told = [
-            f"{name}={value!r}"
-            for name, value in self.get_params().items()
-            if value is not known[name].default and name != "catalogue"
-        ]
-        return f"{type(self).__name__}({', '.join([repr(self.catalogue), *told])})"
-
-    # Learning
-
-    def plan(self, parties: int) -> TaskPlan:
-        """Return the task of the main run, for so many parties."""
-        raise NotImplementedError
-
-    def prepare(self, popularity: NDArray[np.float64] | None) -> None:
-        """Take the counts of the first run; ``None`` if there is none."""
-
-    def support_plan(self, parties: int) -> TaskPlan | None:
-        """Return the task of the first run; ``None`` where the recommender needs none."""
-        del parties
-        return None
-
-    def load(self, models: Mapping[str, State]) -> Self:
-        """Take the final state of a run's task.
-
-        Raises:
-            MisuseError: the task is not among the models.
-        """
-        raise NotImplementedError
-
-    def add_to(self, federation: Federation, name: str | None = None) -> Federation:
-        """Add the main task to a federation: for deployed runs.
-
-        Args:
-            federation: to be signed by the companies.
-            name: of the task; the kind unless given.
-        """
-        return self._add(federation, self.plan(len(federation.parties)), name)
-
-    def fit(
-        self,
-        federation: Federation,
-        data: Mapping[str, Interactions],
-        *,
-        seed: int | None = None,
-    ) -> Self:
-        """Learn in one process, over real nodes with every key, mask and signature.
-
-        Args:
-            federation: without tasks; it is not changed.
-            data: the rows of every party, by name.
-            seed: of what parties draw.
-
-        Raises:
-            MisuseError: the federation has tasks already, or a party has no data.
-            SecureFedError: as a deployed run would.
-        """
-        if federation.tasks:
-            raise MisuseError("give a federation without tasks; a recommender adds its own")
-        rows = {name: self.rows_of(self._own(part)) for name, part in data.items()}
-        self.runs_ = {}
-
-        def run(plan: TaskPlan) -> Mapping[str, State]:
-            result = self._add(copy.deepcopy(federation), plan, None).simulate(rows, seed=seed)
-            self.runs_[plan.name] = result
-            return result.models
-
-        first = self.support_plan(len(federation.parties))
-        self.prepare(None if first is None else self._counts(first, run(first)))
-        return self.load(run(self.plan(len(federation.parties))))
-
-    def fit_plain(self, parts: Sequence[Interactions], *, seed: int = 0) -> Self:
-        """Learn by the same tasks over plain sums; with one part: the pooled model."""
-        rows = [self.rows_of(self._own(part)) for part in parts]
-
-        def run(plan: TaskPlan) -> Mapping[str, State]:
-            task = require_plain(build_task(plan.kind, plan.parameters, name=plan.name))
-            return {plan.name: fit(task, rows, rounds=plan.rounds, seed=seed).state}
-
-        first = self.support_plan(len(parts))
-        self.prepare(None if first is None else self._counts(first, run(first)))
-        return self.load(run(self.plan(len(parts))))
-
-    def rows_of(self, part: Interactions) -> Data:
-        """Return a company's rows as its node carries them."""
-        return part.to_data()
-
-    def _add(self, federation: Federation, plan: TaskPlan, name: str | None) -> Federation:
-        try:
-            return add_plan(federation, plan, name)
-        except MisuseError as error:
-            goal, form = "with", "has no private form; DpPopularity and DpEase have one"
-            if plan.privacy:
-                goal, form = "without", "adds noise by what the goal says"
-            raise MisuseError(
-                f"{type(self).__name__} does not suit a federation {goal} a privacy goal: "
-                f"it {form} ({error})"
-            ) from error
-
-    def _own(self, part: Interactions) -> Interactions:
-        if part.catalogue.digest != self.catalogue.digest:
-            raise InputError("a party read its interactions with another catalogue than this one")
-        return part
-
-    def _counts(self, plan: TaskPlan, models: Mapping[str, State]) -> NDArray[np.float64]:
-        return np.asarray(models[plan.name]["users"], dtype=np.float64)
-
-    # Use
 
     def score_items(self, histories: Histories) -> NDArray[np.float64]:
         """Return scores of all items for each user, shape (people, items); -inf is unknown."""
@@ -194,7 +39,9 @@ class Recommender:
         """
         self._require_fitted()
         if isinstance(histories, Interactions):
-            histories = Histories.from_interactions(self._own(histories))
+            if histories.catalogue.digest != self.catalogue.digest:
+                raise InputError("the interactions were read with another catalogue")
+            histories = Histories.from_interactions(histories)
         if histories.count != len(self.catalogue):
             raise InputError(f"the histories are over {histories.count} items, not the catalogue's")
         scores = self.score_items(histories)

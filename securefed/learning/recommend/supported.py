@@ -31,10 +31,9 @@ class SupportedRecommender(Recommender):
             self.catalogue, parties, min_support=self.min_support, max_users=self.max_users
         )
 
-    def prepare(self, popularity: NDArray[np.float64] | None) -> None:
+    def prepare(self, popularity: NDArray[np.float64]) -> None:
         """Choose the items with enough users."""
-        if popularity is not None:
-            self.chosen_ = np.flatnonzero(popularity).astype(np.int64)
+        self.chosen_ = np.flatnonzero(popularity).astype(np.int64)
 
     def _items(self) -> NDArray[np.int64]:
         if self.support is not None:
