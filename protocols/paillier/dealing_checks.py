@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from protocols.errors import InputError, QuorumError, RosterError, ShareError
+from protocols.errors import InputError, PeerError, QuorumError, RosterError, ShareError
 from protocols.identity import Envelope
 from protocols.masking.ephemeral import is_sound
 from protocols.paillier.dealing_context import CeremonyContext
@@ -45,7 +45,8 @@ def check_dealing(
         The message, the key in it, and the trustees' X25519 keys in order.
 
     Raises:
-        SignatureError: not signed by the dealer, or a trustee's key not by that trustee.
+        SignatureError: not signed by the dealer, or a trustee's key not by that trustee. The
+            dealer is named for both, as for whatever else it passes on.
         RosterError: not every trustee's key once and in order, or an unsound one.
         ShareError: another key than agreed, or verification keys that share none.
         PeerError: the modulus is not proved well formed; or any other refusal.
@@ -57,8 +58,13 @@ def check_dealing(
         raise RosterError(name, "deal", f"there are {count} trustees, each with a key and a share")
     keys = []
     for trustee, signed in zip(context.trustees, message.keys, strict=True):
-        opened = context.open(signed, CeremonyKey, trustee)
-        check_ceremony_key(opened, trustee.name)
+        try:
+            opened = context.open(signed, CeremonyKey, trustee)
+            check_ceremony_key(opened, trustee.name)
+        except PeerError as error:
+            # An honest dealer has refused it; anybody can put a name on what it did not sign.
+            reason = f"passed on as a key of {error.party}: {error.reason}"
+            raise type(error)(name, "deal", reason) from error
         keys.append(opened.key)
     if len({*keys, message.dealer_key}) <= count or not is_sound(message.dealer_key):
         raise RosterError(name, "deal", "the X25519 keys are unsound, or two are the same")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
+from typing import NoReturn
 
 from protocols.errors import InputError
 from protocols.paillier.integers import gcd, invert, mpz, powmod_base_list, unlocked
@@ -28,6 +29,9 @@ class Half:
         object.__setattr__(self, "square", prime * prime)
         # (1 + n)^(p - 1) = 1 + (p - 1) n = 1 - n modulo p^2, which L maps to -q.
         object.__setattr__(self, "scale", invert(-other % prime, prime))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("half of a PrivateKey is never serialised")
 
     def decrypt(self, ciphertexts: Sequence[mpz]) -> list[mpz]:
         """Return the plaintexts modulo the prime."""

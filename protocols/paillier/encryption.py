@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from protocols.errors import InputError, MisuseError
 from protocols.paillier.integers import mpz, unlocked, whole
@@ -31,6 +32,9 @@ class Encrypted:
     ciphertexts: list[mpz] = field(repr=False)
     plaintexts: Sequence[mpz] = field(repr=False)
     exponents: Sequence[int] = field(repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Encrypted holds plaintexts and is never serialised; send ciphertexts")
 
 
 def encrypt(

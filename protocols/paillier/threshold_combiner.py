@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 from typing import Final
 
 from protocols.errors import (
@@ -186,12 +187,12 @@ class DecryptionCombiner:
         if have < need:
             raise BelowThresholdError(_STEP, have=have, need=need)
         partials = [self._partials[index] for index in sorted(self._partials)]
-        for chosen in islice(combinations(partials, need), MAX_SETS):
+        for chosen in _sets(partials, need):
             try:
                 values = combine(self._context.key, self._product.values, chosen, self._spread)
             except ShareError:
                 continue
-            used = tuple(partial.index for partial in chosen)
+            used = tuple(sorted(partial.index for partial in chosen))
             self.abort("finished")
             return Opened(values, self._product.submitters, used)
         raise ShareError("unknown", _STEP, f"no {need} of {have} answers open the sum")
@@ -199,3 +200,16 @@ class DecryptionCombiner:
     def _require(self, state: str) -> None:
         if self.state != state:
             raise OutOfOrderError(f"a combiner in state {self.state} cannot do this")
+
+
+def _sets(partials: Sequence[Partial], need: int) -> Iterator[Sequence[Partial]]:
+    """Yield sets of ``need`` answers: the first ones, then others that miss each answer in turn.
+
+    In the order of ``combinations`` alone one wrong answer of low index would be in all sets tried.
+    """
+    count = len(partials)
+    turned = (
+        [*partials[start:], *partials[:start]][:need]
+        for start in range(0, count, max(count - need, 1))
+    )
+    return islice(chain(turned, combinations(partials, need)), MAX_SETS)

@@ -46,6 +46,8 @@ class OpeningContext:
         count: ciphertexts of a vector.
         max_message_bytes: longest message that is read.
         purpose: canonical bytes of what is computed.
+        model: digest of the global model that this round hands out, 32 bytes. Without it the first
+            vector sets it, so that whoever is first could have all others refused.
     """
 
     agreement: bytes
@@ -58,6 +60,7 @@ class OpeningContext:
     count: int
     max_message_bytes: int
     purpose: bytes = b""
+    model: bytes = b""
     _facts: bytes = field(init=False, repr=False, compare=False)
     _positions: tuple[dict[str, int], dict[str, int]] = field(init=False, repr=False, compare=False)
 
@@ -77,13 +80,19 @@ class OpeningContext:
                 f"{key.threshold} of {key.trustees} trustees could open one product while others "
                 "open a second; the threshold is more than half"
             )
+        if len(self.model) not in {0, DIGEST_BYTES}:
+            raise MisuseError(f"the digest of a model has {DIGEST_BYTES} bytes")
         positions = tuple(
             {one.name: place for place, one in enumerate(group)}
             for group in (self.parties, self.trustees)
         )
         for group, places in zip((self.parties, self.trustees), positions, strict=True):
-            if self.coordinator.name in places or len(places) < len(group):
-                raise MisuseError("parties, trustees and the coordinator have names of their own")
+            # One key under two names would count twice in a cohort or a threshold.
+            keys = {self.coordinator.raw, *(one.raw for one in group)}
+            if self.coordinator.name in places or not len(places) == len(group) == len(keys) - 1:
+                raise MisuseError(
+                    "parties, trustees and the coordinator have names and keys of their own"
+                )
         object.__setattr__(self, "_positions", positions)
         numbers = struct.pack(">4Q", self.round, self.min_cohort, self.count, parties)
         facts = (self.agreement, numbers, key.digest(), self.purpose)

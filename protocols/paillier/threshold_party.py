@@ -68,7 +68,7 @@ class DecryptingParty:
         self._context, self._identity, self._random = context, identity, random
         self._share: KeyShare | None = share
         self._spread, self._promise = spread, promised
-        self._product = SubmittedProduct(context, check_knowledge)
+        self._product = SubmittedProduct(context, check_knowledge, relay=context.coordinator.name)
         self._reason = ""
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from protocols.errors import (
     DuplicateError,
     EquivocationError,
     ModelMismatchError,
+    PeerError,
     SubmissionError,
 )
 from protocols.identity import Envelope
@@ -32,9 +33,18 @@ _STEP = "encrypt"
 class SubmittedProduct:
     """Vectors that were checked, and their product so far; memory does not grow with parties."""
 
-    def __init__(self, context: OpeningContext, check_knowledge: CheckKnowledge) -> None:
-        """Start with no vector in it."""
-        self._context, self._check = context, check_knowledge
+    def __init__(
+        self, context: OpeningContext, check_knowledge: CheckKnowledge, *, relay: str | None = None
+    ) -> None:
+        """Start with no vector in it.
+
+        Args:
+            context: the public facts of the opening.
+            check_knowledge: checks each vector's proof of knowledge.
+            relay: who passes vectors on, where their senders do not bring them themselves. It is
+                named for what a sender did not sign, which an honest relay would have refused.
+        """
+        self._context, self._check, self._relay = context, check_knowledge, relay
         self._headers: dict[int, tuple[Envelope, CiphertextSubmission]] = {}
         self._values = [mpz(1)] * context.count
 
@@ -52,18 +62,21 @@ class SubmittedProduct:
         """Check one party's vector and multiply it in; return the party's number.
 
         Raises:
-            DuplicateError: this party's vector is in it already.
+            DuplicateError: this party's vector is in it already; the relay is named.
             EquivocationError: this party signed another vector before.
             SubmissionError: another key, length or digest than agreed or signed, or a value that
-                is no ciphertext.
-            ModelMismatchError: made on another model than the others.
+                is no ciphertext. Of bytes that were not signed the relay is named.
+            ModelMismatchError: made on another model than this round's, or than the others'.
             PeerError: no proof of knowledge, or any other refusal. Nothing was multiplied.
         """
         context, name = self._context, envelope.sender
-        number, header = context.open_submission(envelope)
+        try:
+            number, header = context.open_submission(envelope)
+        except PeerError as error:
+            raise self._passed_on(type(error), name, error.reason) from error
         if number in self._headers:
             if self._headers[number][0].payload == envelope.payload:
-                raise DuplicateError(name, _STEP, "has submitted already")
+                raise self._passed_on(DuplicateError, name, "has submitted already")
             raise EquivocationError(name, _STEP, "signed two different vectors for this round")
         self._check_header(header, name)
         ciphertexts = self._read(header, vector, name)
@@ -88,8 +101,9 @@ class SubmittedProduct:
         if header.count != context.count:
             reason = f"{header.count} ciphertexts, not the agreed {context.count}"
             raise SubmissionError(name, _STEP, reason)
+        # Only where the round's model is known can no first sender speak for the others.
         _, first = next(iter(self._headers.values()), (None, header))
-        if header.model != first.model:
+        if header.model != (context.model or first.model):
             raise ModelMismatchError(name, _STEP, "trained on another model than the others")
 
     def _read(
@@ -99,10 +113,17 @@ class SubmittedProduct:
         size = self._context.count * key.ciphertext_bytes
         if memoryview(vector).nbytes != size:
             reason = f"{memoryview(vector).nbytes} bytes of ciphertexts, not {size}"
-            raise SubmissionError(name, _STEP, reason)
+            raise self._passed_on(SubmissionError, name, reason)
         if not hmac.compare_digest(hashlib.sha256(vector).digest(), header.vector):
-            raise SubmissionError(name, _STEP, "the vector is not the one that was signed")
+            reason = "the vector is not the one that was signed"
+            raise self._passed_on(SubmissionError, name, reason)
         ciphertexts = split_residues(vector, self._context.count, key.ciphertext_bytes)
         if ciphertexts is None or not are_units(ciphertexts, key.cipher_modulus, key.n):
             raise SubmissionError(name, _STEP, "a value is not in the group of ciphertexts")
         return ciphertexts
+
+    def _passed_on(self, kind: type[PeerError], name: str, reason: str) -> PeerError:
+        """Name whoever brought what ``name`` cannot be shown to have signed."""
+        if self._relay is None:
+            return kind(name, _STEP, reason)
+        return kind(self._relay, _STEP, f"passed on as if {name} had signed it so: {reason}")
