@@ -39,7 +39,7 @@ def test_a_party_that_falls_silent_at_any_step_misses_one_round_and_comes_back(s
         return None if lost else body
 
     signed, identities = make_agreement(
-        [GLM], 5, colluders=1, max_dropouts=1, threshold=2, deadline_seconds=0.5
+        [GLM], 5, colluders=1, max_dropouts=1, threshold=2, deadline_seconds=1.5
     )
     made = NodeFederation(signed, identities, toy_data(5), hook)
     report = asyncio.run(made.run())
@@ -65,7 +65,7 @@ def test_a_run_in_which_no_party_delivers_fails_and_says_why():
 
 def test_training_code_that_raises_anything_costs_only_its_own_party():
     signed, identities = make_agreement(
-        [GLM], 5, colluders=1, max_dropouts=1, threshold=2, deadline_seconds=0.5
+        [GLM], 5, colluders=1, max_dropouts=1, threshold=2, deadline_seconds=1.5
     )
     made = NodeFederation(signed, identities, toy_data(5))
 
@@ -91,7 +91,7 @@ def test_a_party_that_sends_garbage_is_left_out_and_named():
         return b"\xc1garbage" if sender == "party-1" and step_of(body) == "submit" else body
 
     signed, identities = make_agreement(
-        [GLM], 5, colluders=1, max_dropouts=1, threshold=2, deadline_seconds=0.5
+        [GLM], 5, colluders=1, max_dropouts=1, threshold=2, deadline_seconds=1.5
     )
     made = NodeFederation(signed, identities, toy_data(5), hook)
     report = asyncio.run(made.run())

@@ -105,7 +105,9 @@ class Endings:
 
     def _learn(self, rounds: Sequence[RoundFacts]) -> None:
         """Take over what the ledger says of rounds that ended, told or not, forgotten or not."""
-        if self._purse.at_least(self._ledger.owed(self._purse.charged, self._history.progress)):
+        history = self._history
+        owed = self._ledger.owed(self._purse.charged, history.progress, history.declined)
+        if self._purse.at_least(owed):
             self._tell("charged-from-ledger")
         self._ledger.require_confirmed(rounds)
         self._history.learn(rounds)

@@ -22,6 +22,9 @@ from protocols.wire import encode
 
 _PROGRESS: Final = "progress"
 _FINAL: Final = "final-"
+_DECLINED: Final = "declined"
+_ROUNDS: Final = msgspec.msgpack.Decoder(list[int])
+_NONE: Final = msgspec.msgpack.encode([])
 
 
 class History:
@@ -37,8 +40,9 @@ class History:
         self._coordinator = agreement.coordinator.name
         context = round_context(agreement, agreement.digest(), 1, agreement.tasks[0], 1)
         self._fewest = context.min_survivors
-        stored = journal.get(_PROGRESS)
+        stored, declined = journal.get(_PROGRESS), journal.get(_DECLINED)
         try:
+            self._declined = set(_ROUNDS.decode(declined or _NONE))
             self.progress = (
                 Progress() if stored is None else msgspec.msgpack.decode(stored, type=Progress)
             )
@@ -57,6 +61,17 @@ class History:
     def begin(self, admitted: Admitted) -> None:
         """Use up the number of an admitted round, before the first word in it."""
         self._remember(admitted.progress)
+
+    @property
+    def declined(self) -> frozenset[int]:
+        """Rounds that we refused before anything was computed for them."""
+        return frozenset(self._declined)
+
+    def decline(self, round_: int) -> None:
+        """Remember that we refused a round, and computed nothing."""
+        if self.progress.round < round_ <= self._agreement.max_rounds:
+            self._declined.add(round_)
+            self._journal.put(_DECLINED, msgspec.msgpack.encode(sorted(self._declined)))
 
     def aborted(self) -> None:
         """The last round has no sum.

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 import msgspec
@@ -84,7 +84,9 @@ class LedgerCopy:
         """Rounds that ended, in order."""
         return self._verifier.rounds
 
-    def owed(self, charged: Mapping[str, int], progress: Progress) -> dict[str, int]:
+    def owed(
+        self, charged: Mapping[str, int], progress: Progress, declined: Collection[int]
+    ) -> dict[str, int]:
         """Return how many rounds of each task our people have to be charged for.
 
         Rounds after the last one that we remember are charged as an audit charges them: whoever was
@@ -93,6 +95,7 @@ class LedgerCopy:
         Args:
             charged: rounds of each task that we know we charged.
             progress: what we remember.
+            declined: rounds of which we remember that we refused them.
         """
         if not self._tree.size:
             return dict(charged)
@@ -100,7 +103,7 @@ class LedgerCopy:
         for one in reversed(self._verifier.rounds):
             if one.round <= progress.round:
                 break
-            owed[one.task] += self._number in one.invited
+            owed[one.task] += self._number in one.invited and one.round not in declined
         for task, count in self._verifier.commits_of(self._number).items():
             owed[task] = max(owed[task], count)
         return {task: count for task, count in owed.items() if count}

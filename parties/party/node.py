@@ -26,6 +26,7 @@ from protocols.errors import (
     DuplicateError,
     EquivocationError,
     JournalError,
+    LedgerError,
     MisuseError,
     PeerError,
     SecureFedError,
@@ -211,6 +212,8 @@ class PartyNode:
         except SecureFedError as error:
             if isinstance(error, EquivocationError):
                 self._seat.leave("the coordinator contradicts itself")
+            if not isinstance(error, LedgerError):  # else our own memory may be too old to tell
+                self._history.decline(envelope.round)
             await self._send(self._talk.withdrawal(envelope.round, "open", type(error).__name__))
             raise
         self._seat.leave("a new round was opened")
