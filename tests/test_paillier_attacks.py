@@ -27,26 +27,38 @@ from protocols.errors import (
 )
 from protocols.identity import Identity, VerifyKey
 from protocols.paillier.dealing import CeremonyDealer
-from protocols.paillier.dealing_checks import check_dealing
+from protocols.paillier.dealing_checks import check_all_signed, check_dealing
 from protocols.paillier.dealing_context import CeremonyContext
-from protocols.paillier.dealing_messages import CeremonyKey, Dealing
+from protocols.paillier.dealing_messages import CeremonyKey, CeremonyTranscript, Dealing
+from protocols.paillier.dealing_shares import check_share, check_verification_keys
 from protocols.paillier.dealing_trustee import CeremonyTrustee
 from protocols.paillier.encryption import encrypt
 from protocols.paillier.factor_proof import check_factors, prove_factors
 from protocols.paillier.integers import invert, mpz, powmod
+from protocols.paillier.keys import PublicKey
 from protocols.paillier.messages import CiphertextSubmission
 from protocols.paillier.plaintext_proof import check_plaintexts, prove_plaintexts
-from protocols.paillier.threshold import partial_decryption
+from protocols.paillier.pool import Pool
+from protocols.paillier.threshold import combine, partial_decryption
 from protocols.paillier.threshold_combiner import DecryptionCombiner
 from protocols.paillier.threshold_context import OpeningContext
-from protocols.paillier.threshold_key import join_residues
+from protocols.paillier.threshold_key import (
+    KeyShare,
+    ThresholdKey,
+    join_residues,
+    verification_base,
+)
 from protocols.paillier.threshold_party import DecryptingParty
+from protocols.paillier.threshold_proofs import check_proof, prove
 from protocols.wire import decode
 
 PARTIES = ("alpha", "bravo", "charlie", "delta")
 AGREEMENT = hashlib.sha256(b"agreement").digest()
 MODEL = hashlib.sha256(b"model").digest()
 COUNT = 2
+
+UNSAFE_PRIME = mpz(0xDCC816D7D81AAE128CA45A178894207201594105085A884961F8AAFFF1F20253)
+"""p with (p - 1) / 14 prime, so that squares modulo p have elements of order 7."""
 
 
 @lru_cache
@@ -153,7 +165,7 @@ def test_one_key_under_two_names_is_not_two_of_a_cohort_or_a_threshold():
     assert replace(facts, trustees=facts.parties[:3]).trustees == facts.parties[:3]
 
 
-def ceremony() -> tuple[CeremonyContext, CeremonyDealer, list[CeremonyTrustee]]:
+def ceremony(**options: object) -> tuple[CeremonyContext, CeremonyDealer, list[CeremonyTrustee]]:
     facts = CeremonyContext(
         AGREEMENT,
         bytes(32),
@@ -169,7 +181,7 @@ def ceremony() -> tuple[CeremonyContext, CeremonyDealer, list[CeremonyTrustee]]:
         prove_key=lambda *_: b"",
         make_primes=lambda *_: primes(2048),
     )
-    trustees = [CeremonyTrustee(facts, identity(n), seeded(n)) for n in PARTIES[:3]]
+    trustees = [CeremonyTrustee(facts, identity(n), seeded(n), **options) for n in PARTIES[:3]]
     return facts, dealer, trustees
 
 
@@ -190,6 +202,18 @@ def test_a_dealer_that_puts_a_trustees_name_on_a_key_of_its_own_frames_nobody():
         with pytest.raises(error, match="bravo") as caught:
             check_dealing(facts, changed, lambda *_: None)
         assert caught.value.party == "dealer"
+
+
+def test_a_transcript_with_a_forged_countersignature_frames_no_trustee():
+    facts, dealer, trustees = ceremony(check_key=lambda *_: None)
+    for one in trustees:
+        dealer.receive_key(one.announce())
+    envelope, sealed = dealer.deal()
+    signed = [one.receive_dealing(envelope, sealed[one.index]) for one in trustees]
+    signed[1] = msgspec.structs.replace(signed[1], signature=bytes(64))
+    with pytest.raises(SignatureError, match="bravo") as caught:
+        check_all_signed(facts, CeremonyTranscript(envelope, tuple(signed)))
+    assert caught.value.party == "dealer"
 
 
 # Stopping a round
@@ -229,7 +253,48 @@ def test_too_many_wrong_answers_open_nothing_and_name_nobody():
         role.finish()
 
 
+def test_a_dealer_with_other_primes_can_deal_a_key_that_opens_nothing_but_no_false_sum():
+    first, second = UNSAFE_PRIME, primes(512)[1]
+    n, known = first * second, (first // 14) * (second // 2)
+    order = 7 * known
+    public = next(
+        key
+        for key in (PublicKey(int(n), bytes([seed]) * 32, allow_small=True) for seed in range(64))
+        if powmod(verification_base(key), known, n) == 1
+    )
+    # Right modulo the order of v, and wrong modulo 7: nobody sees that by v.
+    constant, slope = invert(n, order) + known, mpz(2**400 + 7)
+    shares = [KeyShare(index, (constant + slope * index) % order) for index in (1, 2, 3)]
+    base = verification_base(public)
+    key = ThresholdKey(public, 1, 2, tuple(powmod(base, 6 * one.value, n) for one in shares))
+    check_verification_keys(key)
+    refused = 0
+    for number in range(8):
+        [ciphertext] = encrypt_all(key, [number], "unsafe")
+        partials = []
+        for share in shares:
+            check_share(key, share, dealer="dealer")
+            partial = partial_decryption(key, share, [ciphertext])
+            proof = prove(key, share, [ciphertext], partial, binding=MODEL, random=seeded(number))
+            # Honest trustees are not blamed.
+            check_proof(key, [ciphertext], partial, proof, binding=MODEL, name="trustee")
+            partials.append(partial)
+        try:
+            assert combine(key, [ciphertext], partials) == [number]
+        except ShareError:
+            refused += 1
+    assert refused > 0
+
+
 # Secrets
+
+
+def test_a_pool_that_holds_one_obfuscator_under_two_numbers_is_refused():
+    key = small_key().public
+    [one] = small_obfuscators(1, "restored")
+    secret = one.to_secret_bytes(key)
+    with pytest.raises(MisuseError, match="twice"):
+        Pool(key, records=[(1, secret), (2, secret)])
 
 
 def test_what_opens_ciphertexts_is_neither_pickled_nor_copied():

@@ -116,10 +116,18 @@ def check_all_signed(context: CeremonyContext, transcript: CeremonyTranscript) -
 
     Raises:
         QuorumError: they did not: the key is not in force.
-        PeerError: a countersignature is not one.
+        PeerError: a countersignature is not one; names the dealer, who passed it on.
     """
     digest = context.dealing_digest(transcript.dealing)
-    signed = [check_countersignature(context, one, digest) for one in transcript.countersignatures]
+    try:
+        signed = [
+            check_countersignature(context, one, digest) for one in transcript.countersignatures
+        ]
+    except QuorumError:
+        raise
+    except PeerError as error:
+        reason = f"passed on as a countersignature of {error.party}: {error.reason}"
+        raise type(error)(context.dealer.name, "deal-confirm", reason) from error
     if signed != list(range(1, len(context.trustees) + 1)):
         reason = f"{len(set(signed))} of {len(context.trustees)} trustees countersigned"
         raise QuorumError(context.dealer.name, "deal-confirm", f"{reason}, in order; all must")

@@ -55,13 +55,16 @@ class Pool:
 
         Raises:
             InputError: a record that is no obfuscator of the key.
-            MisuseError: a serial number that is there twice.
+            MisuseError: a serial number or an obfuscator that is there twice, as when a backup was
+                put back.
         """
         self.key, self._store = key, store
         self._unused: OrderedDict[int, Obfuscator] = OrderedDict()
+        seen: set[bytes] = set()
         for serial, secret in sorted(records):
-            if serial in self._unused:
+            if serial in self._unused or secret in seen:
                 raise MisuseError(f"obfuscator {serial} is in the store twice")
+            seen.add(secret)
             self._unused[serial] = Obfuscator.from_secret_bytes(key, secret)
         self._next = max(self._unused, default=0) + 1
 
