@@ -7,6 +7,7 @@ import hashlib
 import pickle
 from dataclasses import replace
 from functools import lru_cache
+from traceback import walk_tb
 
 import msgspec
 import pytest
@@ -34,6 +35,8 @@ from protocols.paillier.dealing_shares import check_share, check_verification_ke
 from protocols.paillier.dealing_trustee import CeremonyTrustee
 from protocols.paillier.encryption import encrypt
 from protocols.paillier.factor_proof import check_factors, prove_factors
+from protocols.paillier.generation import KeyGenerator
+from protocols.paillier.generation_sharing import GenerationContext
 from protocols.paillier.integers import invert, mpz, powmod
 from protocols.paillier.keys import PublicKey
 from protocols.paillier.messages import CiphertextSubmission
@@ -304,6 +307,33 @@ def test_what_opens_ciphertexts_is_neither_pickled_nor_copied():
         for serialise in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match="never serialised"):
                 serialise(secret)
+
+
+def test_a_key_generation_that_fails_leaves_no_summand_in_what_it_raises():
+    facts = GenerationContext(bytes(32), PARTIES[:3], 2, 256, 8, allow_small=True)
+    parties = [KeyGenerator(facts, index, seeded(("spoiled", index))) for index in (1, 2, 3)]
+    sent = {one.index: one.start() for one in parties}
+    for _ in range(200):
+        answers = {}
+        for one in parties:
+            inbox = {
+                index: list(exchange.private.get(one.index, exchange.broadcast))
+                for index, exchange in sent.items()
+                if index != one.index
+            }
+            if one.state == "verification" and one.index == 1:
+                inbox[2] = [mpz(1)]
+                with pytest.raises(ShareError) as caught:
+                    one.receive(inbox)
+                break
+            answers[one.index] = one.receive(inbox)
+        else:
+            sent = answers
+            continue
+        break
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    frames = [frame.f_code.co_name for frame, _ in walk_tb(caught.value.__traceback__)]
+    assert frames[-1] == "receive"
 
 
 # Proofs

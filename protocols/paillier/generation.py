@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import NoReturn
 
-from protocols.errors import MisuseError, OutOfOrderError, ShareError
+from protocols.errors import MisuseError, OutOfOrderError, PeerError, ShareError
 from protocols.paillier.generation_sharing import GenerationContext, Points
 from protocols.paillier.generation_steps import Exchange, GenerationSteps, Made
 from protocols.paillier.integers import mpz
@@ -96,16 +96,22 @@ class KeyGenerator:
         if awaited is None or steps is None:
             raise OutOfOrderError(f"a key generation at {self.state} takes nothing")
         self._awaited = None
+        failure: PeerError | None = None
         try:
             received = self._check(awaited, inbox)
             self._awaited = steps.send(received)
         except StopIteration as done:
             self._result = done.value
+        except PeerError as error:
+            # The frames of the original hold summands of the factors and reach who catches it.
+            failure = type(error)(error.party, error.step, error.reason)
         finally:
             if self._awaited is None:
                 # The factors' summands live in the steps' frame.
                 steps.close()
                 self._steps = None
+        if failure is not None:
+            raise failure
         return self._awaited
 
     def _check(self, awaited: Exchange, inbox: Mapping[int, Sequence[int]]) -> Points:
