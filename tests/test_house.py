@@ -243,11 +243,7 @@ def test_no_file_holds_a_note_to_ourselves_or_a_place_of_ours():
 def test_every_source_that_a_file_cites_is_in_the_repository_or_published():
     # Papers are cited by authors and year, our own pages by their path; this one is not here.
     unpublished = re.compile(r"\bDES" r"IGN\b")
-    cited = [
-        relative(path)
-        for path in tracked_files()
-        if unpublished.search(text_of(path))
-    ]
+    cited = [relative(path) for path in tracked_files() if unpublished.search(text_of(path))]
     assert not cited
 
 

@@ -58,11 +58,15 @@ def test_the_database_lets_nobody_change_remove_or_insert_a_leaf(state, statemen
 
 
 def test_leaves_are_durable_with_the_rest_of_a_transaction_or_not_at_all(state):
-    with Journal(state) as journal:
-        with pytest.raises(KeyError), journal.transaction():
+    def interrupted(journal: Journal) -> None:
+        with journal.transaction():
             journal.ledger.append(LEAVES)
             journal.put("spent", b"1")
             raise KeyError
+
+    with Journal(state) as journal:
+        with pytest.raises(KeyError):
+            interrupted(journal)
         assert journal.ledger.size == 0
         assert journal.get("spent") is None
         with journal.transaction():
