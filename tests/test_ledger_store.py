@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -19,7 +20,7 @@ def state(tmp_path):
 
 
 def edit(state, statement: str) -> None:
-    with sqlite3.connect(state / JOURNAL_FILE, isolation_level=None) as connection:
+    with closing(sqlite3.connect(state / JOURNAL_FILE, isolation_level=None)) as connection:
         connection.execute(statement)
 
 
