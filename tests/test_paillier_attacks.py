@@ -80,6 +80,7 @@ def opening(trustees: int = 3, threshold: int = 2, **changes: object) -> Opening
         key,
         min_cohort=2,
         count=COUNT,
+        summands=len(PARTIES),
         max_message_bytes=2**16,
     )
     return replace(facts, **changes)
@@ -393,3 +394,9 @@ def test_roots_of_minus_one_change_no_sum():
         )
     assert role.finish().values == [4, 8]
     assert powmod(facts.key.n - 1, 2, facts.key.n) == 1
+
+
+def test_no_opening_sums_more_vectors_than_its_lanes_hold():
+    with pytest.raises(MisuseError, match="lanes for"):
+        opening(summands=len(PARTIES) - 1)
+    assert opening(summands=len(PARTIES)).summands == len(PARTIES)

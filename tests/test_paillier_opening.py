@@ -77,6 +77,7 @@ def base(degree: int = 1) -> OpeningContext:
         key,
         min_cohort=3,
         count=COUNT,
+        summands=len(PARTIES),
         max_message_bytes=2**16,
     )
 

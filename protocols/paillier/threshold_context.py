@@ -44,6 +44,8 @@ class OpeningContext:
         key: the threshold key.
         min_cohort: fewest vectors whose product may be opened, at least 2.
         count: ciphertexts of a vector.
+        summands: vectors whose lanes never carry, see :class:`protocols.paillier.packing.Lanes`; at
+            least as many as there are parties, or a sum could be wrong and nobody would notice.
         max_message_bytes: longest message that is read.
         purpose: canonical bytes of what is computed.
         model: digest of the global model that this round hands out, 32 bytes. Without it the first
@@ -58,6 +60,7 @@ class OpeningContext:
     key: ThresholdKey
     min_cohort: int
     count: int
+    summands: int
     max_message_bytes: int
     purpose: bytes = b""
     model: bytes = b""
@@ -73,6 +76,8 @@ class OpeningContext:
             raise MisuseError(f"the minimum cohort is {MIN_COHORT} to all of {MAX_PARTIES} parties")
         if not 1 <= self.count <= MAX_CIPHERTEXTS:
             raise MisuseError(f"a vector has 1 to {MAX_CIPHERTEXTS} ciphertexts")
+        if parties > self.summands:
+            raise MisuseError(f"lanes for {self.summands} vectors do not hold those of {parties}")
         if key.trustees != len(self.trustees):
             raise MisuseError(f"the key has {key.trustees} trustees, not {len(self.trustees)}")
         if 2 * key.threshold <= key.trustees:
@@ -94,7 +99,8 @@ class OpeningContext:
                     "parties, trustees and the coordinator have names and keys of their own"
                 )
         object.__setattr__(self, "_positions", positions)
-        numbers = struct.pack(">4Q", self.round, self.min_cohort, self.count, parties)
+        bounds = (self.round, self.min_cohort, self.count, self.summands, parties)
+        numbers = struct.pack(">5Q", *bounds)
         facts = (self.agreement, numbers, key.digest(), self.purpose)
         object.__setattr__(self, "_facts", absorb(_LABEL_OPENING, *facts).digest())
 
