@@ -7,6 +7,7 @@ from typing import TypeVar
 from protocols.errors import (
     AgreementMismatchError,
     ReplayError,
+    SignatureError,
     UnexpectedMessageError,
     WireError,
 )
@@ -45,7 +46,10 @@ def open_signed(
         UnexpectedMessageError: another step.
         SignatureError: not signed by ``signer``.
     """
-    name = envelope.sender
+    name = signer.name
+    if envelope.sender != name:
+        # Before anything else, so that no error names whom the envelope merely claims to be of.
+        raise SignatureError(name, step, f"signed as {envelope.sender!r}")
     if envelope.version != PROTOCOL_VERSION:
         raise WireError(name, step, f"protocol version {envelope.version}, not {PROTOCOL_VERSION}")
     if envelope.agreement != agreement:

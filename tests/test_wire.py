@@ -15,9 +15,11 @@ from support.masked_round import opened, play
 from support.masking import federation
 from support.mutation import mutants
 
-from protocols.errors import OversizedError, PeerError, WireError
-from protocols.identity import Envelope
+from protocols.errors import OversizedError, PeerError, SignatureError, WireError
+from protocols.identity import Envelope, Identity
 from protocols.masking.messages import MAX_PARTIES, STEPS, Advertise, Confirmation, Parties
+from protocols.rounds import RoundAborted
+from protocols.signed import open_signed
 from protocols.wire import Packet, decode, decode_packet, encode
 
 LIMIT = 1 << 20
@@ -366,3 +368,19 @@ def test_the_repr_of_envelopes_and_packets_shows_sizes_only():
         assert envelope.payload.hex() not in shown
         assert "secret" not in shown
         assert repr(envelope.payload)[2:30] not in shown
+
+
+def test_an_error_names_whose_word_was_wanted_and_not_whom_the_envelope_claims():
+    wanted, claimed = Identity("hub", b"\x01" * 32), Identity("party-1", b"\x02" * 32)
+    envelope = claimed.seal(agreement=bytes(32), round_=7, step="abort", payload=b"\xc1")
+    with pytest.raises(SignatureError, match="signed as 'party-1'") as caught:
+        open_signed(
+            envelope,
+            RoundAborted,
+            step="abort",
+            signer=wanted.public,
+            agreement=b"\x01" * 32,
+            round_=1,
+            max_bytes=100,
+        )
+    assert caught.value.party == "hub"

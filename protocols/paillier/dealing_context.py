@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from protocols.errors import MisuseError, SignatureError, UnexpectedMessageError, UnknownPartyError
+from protocols.errors import MisuseError, UnexpectedMessageError, UnknownPartyError
 from protocols.identity import DIGEST_BYTES, NO_ROUND, Envelope, Identity, VerifyKey
 from protocols.paillier.dealing_messages import STEP_OF, CeremonyKey, Countersignature, Dealing
 from protocols.paillier.integers import absorb
@@ -102,8 +102,6 @@ class CeremonyContext:
             PeerError: as :func:`protocols.signed.open_signed`.
         """
         step = STEP_OF[kind]
-        if envelope.sender != signer.name:
-            raise SignatureError(signer.name, step, f"signed as {envelope.sender!r}")
         message = open_signed(
             envelope,
             kind,

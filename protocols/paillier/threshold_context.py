@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from protocols.errors import MisuseError, SignatureError, UnknownPartyError
+from protocols.errors import MisuseError, UnknownPartyError
 from protocols.identity import DIGEST_BYTES, MAX_ROUND, Envelope, Identity, VerifyKey
 from protocols.masking.messages import MAX_PARTIES
 from protocols.paillier.integers import absorb, mpz
@@ -129,9 +129,6 @@ class OpeningContext:
             PeerError: as :func:`protocols.signed.open_signed`.
         """
         step = STEP_OF[kind]
-        if envelope.sender != signer.name:
-            # Before anything else, so that no error names whom the envelope merely claims to be of.
-            raise SignatureError(signer.name, step, f"signed as {envelope.sender!r}")
         return open_signed(
             envelope,
             kind,
