@@ -14,7 +14,6 @@ import msgspec
 
 from parties.ledger_store import LeafStore
 from protocols.agreement import SignedAgreement, Task
-from protocols.agreement.noise import composed_releases
 from protocols.errors import SubmissionError
 from protocols.identity import Envelope, Identity
 from protocols.intent import (
@@ -44,7 +43,6 @@ from protocols.ledger.records import (
 )
 from protocols.ledger.verify import LedgerVerifier, unchecked
 from protocols.masking.messages import Submission
-from protocols.privacy.accounting import epsilon
 from protocols.rounds import RoundOpen, RunEnded, seal
 from protocols.wire import Packet, decode, encode
 
@@ -124,7 +122,7 @@ class LedgerKeeper:
         """
         agreement = self._signed.agreement
         terms = terms_of(agreement, task, clip_norm)
-        before, after = self._epsilons(task)
+        before, after = self._verifier.costs_of(task)
         message = RoundOpen(
             task.name,
             round_in_task,
@@ -141,18 +139,6 @@ class LedgerKeeper:
         self._append([MessageLeaf(envelope)])
         self._intent = (intent_digest(envelope.payload), terms)
         return envelope
-
-    def _epsilons(self, task: Task) -> tuple[float | None, float | None]:
-        agreement = self._signed.agreement
-        if agreement.privacy.mechanism == "none":
-            return None, None
-        before = dict(self._verifier.charged)
-        after = {**before, task.name: before.get(task.name, 0) + 1}
-        delta = agreement.privacy.delta
-        return tuple(  # type: ignore[return-value]  # two of them
-            epsilon(composed_releases(agreement, counts), delta, accountant="rdp")
-            for counts in (before, after)
-        )
 
     def check_statement(self, envelope: Envelope, max_bytes: int) -> None:
         """Check what a party states beside its masked vector, before the vector is taken.

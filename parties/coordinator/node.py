@@ -227,6 +227,7 @@ class CoordinatorNode:
             self._digest,
             self._identity,
             plan,
+            min_roster=self._min_roster,
             outbound=self._outbound,
             mailbox=self._mailbox,
             journal=self._journal,

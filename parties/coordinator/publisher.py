@@ -23,6 +23,7 @@ from protocols.agreement import SignedAgreement
 from protocols.agreement.noise import composed_epsilon
 from protocols.identity import NO_ROUND, Envelope, Identity
 from protocols.masking.coordinator_states import Aggregate
+from protocols.masking.messages import SALT_BYTES
 from protocols.privacy.noise_meter import NoiseReading
 from protocols.rounds import (
     FinalModel,
@@ -35,7 +36,6 @@ from protocols.rounds import (
 )
 from protocols.wire import Packet, encode
 
-SALT_BYTES: Final = 32
 _DRAIN_SECONDS: Final = 5.0
 """How long parties may take what is queued for them when the run ends."""
 

@@ -53,6 +53,7 @@ class RoundRunner:
         identity: Identity,
         plan: RoundPlan,
         *,
+        min_roster: int,
         outbound: Outbound,
         mailbox: Mailbox[ServerEvent],
         journal: CoordinatorJournal,
@@ -72,9 +73,7 @@ class RoundRunner:
         self._names = [party.name for party in agreement.parties]
         self._model_digest = b""
         self._deadline = agreement.aggregation.deadline_seconds
-        self._fewest = round_context(
-            agreement, digest, plan.round, plan.task, plan.round_in_task
-        ).min_roster
+        self._min_roster = min_roster
         self._roster: frozenset[str] = frozenset()
         self._confirmed: frozenset[str] = frozenset()
         self._forgiven: Counter[str] = Counter()
@@ -114,7 +113,7 @@ class RoundRunner:
         invited = {
             name for name in connected if self._outbound.stuck_seconds(name) < LONGEST_STUCK_SECONDS
         }
-        if len(invited) < self._fewest:
+        if len(invited) < self._min_roster:
             invited = set(connected)  # no intent may name fewer; who is stuck may still come round
         numbers = [number for number, name in enumerate(self._names) if name in invited]
         # Checkpoints first: nobody answers an intent without the log that it builds on.

@@ -12,11 +12,11 @@ import msgspec
 
 from protocols.identity import NO_ROUND, Digest, Envelope, Identity
 from protocols.ledger.records import MAX_LEAF_BYTES, MAX_NOTE_BYTES
+from protocols.rounds import LeafCount
 from protocols.wire import encode
 
 MAX_LEAVES: Final = 65_536
 MAX_PROOF: Final = 128
-LeafCount = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

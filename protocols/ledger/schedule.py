@@ -126,21 +126,31 @@ class Schedule:
 
     def _check_costs(self, task: Task, intent: RoundOpen) -> tuple[float | None, float | None]:
         stated = (intent.epsilon_before, intent.epsilon_after)
-        if self._agreement.privacy.mechanism == "none":
+        before, after = self.costs_of(task)
+        if before is None or after is None:
             if stated != (None, None):
                 raise self._refusal("epsilon-altered", "it states an epsilon, but adds no noise")
             return None, None
-        before = dict(self.charged)
-        after = {**before, task.name: before.get(task.name, 0) + 1}
-        found = (self._cost(before), self._cost(after))
-        for one, other in zip(stated, found, strict=True):
+        for one, other in zip(stated, (before, after), strict=True):
             if one is None or not math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=1e-12):
                 raise self._refusal(
                     "epsilon-altered",
                     f"it states epsilon {_shown(stated[0])} before and {_shown(stated[1])} with "
-                    f"it; the rounds so far give {found[0]:.6g} and {found[1]:.6g}",
+                    f"it; the rounds so far give {before:.6g} and {after:.6g}",
                 )
-        return found
+        return before, after
+
+    def costs_of(self, task: Task) -> tuple[float, float] | tuple[None, None]:
+        """Return epsilon before and with one more round of a task; nothing without noise.
+
+        Raises:
+            LedgerError: ``epsilon-altered``: so many rounds have no cost that could be stated.
+        """
+        if self._agreement.privacy.mechanism == "none":
+            return None, None
+        before = dict(self.charged)
+        after = {**before, task.name: before.get(task.name, 0) + 1}
+        return self._cost(before), self._cost(after)
 
     def _cost(self, counts: dict[str, int]) -> float:
         key = tuple(counts.get(task.name, 0) for task in self._agreement.tasks)

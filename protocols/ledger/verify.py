@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
-from protocols.agreement import SignedAgreement
+from protocols.agreement import SignedAgreement, Task
 from protocols.errors import LedgerError
 from protocols.identity import NO_ROUND, Envelope
 from protocols.intent import intent_digest
@@ -81,11 +81,6 @@ class LedgerVerifier:
         return self._tree.root()
 
     @property
-    def digest(self) -> bytes:
-        """Digest of the agreement, 32 bytes; empty before leaf 0."""
-        return b"" if self.signed is None else self._reader.digest
-
-    @property
     def rounds(self) -> Sequence[RoundFacts]:
         """Rounds that ended, in order; a late commit is added to its round."""
         return self._history.rounds
@@ -114,6 +109,10 @@ class LedgerVerifier:
     def charged(self) -> Mapping[str, int]:
         """Rounds so far by name of the task; every intent counts."""
         return {} if self.signed is None else dict(self._schedule.charged)
+
+    def costs_of(self, task: Task) -> tuple[float, float] | tuple[None, None]:
+        """Return epsilon as an intent for one more round of a task has to state it."""
+        return self._schedule.costs_of(task)
 
     def invitations_of(self, number: int) -> Mapping[str, int]:
         """Return to how many rounds of each task, by name, a party was invited."""
