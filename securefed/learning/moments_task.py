@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from protocols.errors import InputError, NoResultError
+from protocols.errors import NoResultError
 from securefed.data.table import Data, require_columns, require_rows
 from securefed.learning.exact_sum import WORD_BITS, ExactSum, Summand
 from securefed.learning.incomplete import require_bounded
@@ -138,12 +138,4 @@ class MomentsTask:
                 "count": Summand((size,), rows),
                 "values": Summand((size,), bound, bound * 2.0 ** -(_WORDS * WORD_BITS - 1)),
             }
-        )
-
-
-def require_label_bound(data: Data, bound: float) -> None:
-    """Raise InputError where a label exceeds the agreed bound."""
-    if np.abs(data.labels).max() > bound:
-        raise InputError(
-            f"labels exceeds label_bound = {bound:g}; change the unit or agree on a larger bound"
         )

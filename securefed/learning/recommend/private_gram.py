@@ -15,20 +15,16 @@ from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from protocols.errors import AgreementError, InputError, MisuseError
+from protocols.errors import AgreementError, InputError
 from securefed.data.table import Data
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.public_table import chunks
-from securefed.learning.recommend.catalogue import (
-    MAX_ITEMS,
-    items_from_texts,
-    tag_number,
-)
+from securefed.learning.recommend.catalogue import tag_number
+from securefed.learning.recommend.chosen import ChosenItems
 from securefed.learning.recommend.gram import triangle_size
 from securefed.learning.recommend.interactions import Interactions
-from securefed.learning.recommend.support import Tag
 from securefed.learning.state import State, require_like
 from securefed.learning.task import Step
 
@@ -36,7 +32,7 @@ MAX_PRIVATE_ITEMS: Final = 2_000
 """A person's vector of pairs then has 2 * 10^6 values; noise outweighs them long before."""
 
 
-class PersonItemsParameters(BaseModel):
+class PersonItemsParameters(ChosenItems):
     """Agreement parameters of ``dp-item-counts`` and ``dp-ease``.
 
     Attributes:
@@ -46,25 +42,7 @@ class PersonItemsParameters(BaseModel):
         most: most items of a person that count.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    items: Annotated[int, Field(ge=1, le=MAX_ITEMS)]
-    catalogue: Tag = ""
-    chosen: Annotated[
-        tuple[Annotated[str, Field(max_length=4096)], ...], Field(strict=False, max_length=64)
-    ] = ()
     most: Annotated[int, Field(ge=1, le=10_000)] = 20
-
-    def chosen_items(self) -> NDArray[np.int64]:
-        """Return the numbers of the items that take part.
-
-        Raises:
-            AgreementError: no bitmap of the catalogue.
-        """
-        try:
-            return items_from_texts(self.chosen, self.items)
-        except MisuseError as error:
-            raise AgreementError("chosen", str(error), "use items_to_texts") from error
 
 
 def people_of(interactions: Interactions, chosen: NDArray[np.int64], most: int) -> Data:
@@ -91,32 +69,22 @@ def people_of(interactions: Interactions, chosen: NDArray[np.int64], most: int) 
 
 
 @dataclass(frozen=True, slots=True)
-class PersonCounts:
-    """The ``dp-item-counts`` task: one round, noised users of every item."""
+class _PersonSum:
+    """One round, one noised sum of vectors that follow from a person's items."""
 
     parameters: PersonItemsParameters
-    kind: ClassVar[str] = "dp-item-counts"
 
     def initial_state(self) -> State:
         """Nothing is counted yet, and no noise was added."""
         return {"sum": np.zeros(self.layout().size), "noise": np.array(0.0)}
 
     def layout(self) -> Layout:
-        """One value an item."""
-        return Layout.of({"sum": (len(self.parameters.chosen_items()),)})
+        """Return the shape of a person's vector."""
+        raise NotImplementedError
 
     def check(self, data: Data) -> None:
         """Raise InputError for a table that the task refuses."""
         indicators(data.features[:1], self.parameters)
-
-    def per_person(
-        self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
-    ) -> Iterator[NDArray[np.float64]]:
-        """Yield ones at a person's items; zeros for a row that is no person's."""
-        del round_in_task, rng  # one round, and counting draws nothing
-        require_like(state, self.initial_state())
-        for rows in chunks(len(data), self.layout().size):
-            yield self._indicators(data.features[rows])
 
     def combine(
         self,
@@ -127,32 +95,40 @@ class PersonCounts:
         noise_std: float,
         round_in_task: int,
     ) -> Step:
-        """Publish the noised counts with the deviation of their noise."""
+        """Publish the noised sum with the deviation of its noise."""
         del state, expected_people, clip_norm, round_in_task
         return Step({"sum": total["sum"], "noise": np.array(noise_std)}, True, {"noise": noise_std})
 
-    def _indicators(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        return indicators(table, self.parameters)
+
+@dataclass(frozen=True, slots=True)
+class PersonCounts(_PersonSum):
+    """The ``dp-item-counts`` task: one round, noised users of every item."""
+
+    kind: ClassVar[str] = "dp-item-counts"
+
+    def layout(self) -> Layout:
+        """One value an item."""
+        return Layout.of({"sum": (len(self.parameters.chosen_items()),)})
+
+    def per_person(
+        self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield ones at a person's items; zeros for a row that is no person's."""
+        del round_in_task, rng  # one round, and counting draws nothing
+        require_like(state, self.initial_state())
+        for rows in chunks(len(data), self.layout().size):
+            yield indicators(data.features[rows], self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
-class PersonGram:
+class PersonGram(_PersonSum):
     """The ``dp-ease`` task: one round, the noised upper triangle of the items' Gram matrix."""
 
-    parameters: PersonItemsParameters
     kind: ClassVar[str] = "dp-ease"
-
-    def initial_state(self) -> State:
-        """Nothing is counted yet, and no noise was added."""
-        return {"sum": np.zeros(self.layout().size), "noise": np.array(0.0)}
 
     def layout(self) -> Layout:
         """The upper triangle, row by row, diagonal included."""
         return Layout.of({"sum": (triangle_size(len(self.parameters.chosen_items())),)})
-
-    def check(self, data: Data) -> None:
-        """Raise InputError for a table that the task refuses."""
-        indicators(data.features[:1], self.parameters)
 
     def per_person(
         self, state: State, data: Data, round_in_task: int, rng: np.random.Generator
@@ -164,19 +140,6 @@ class PersonGram:
         for rows in chunks(len(data), 2 * len(upper[0])):
             ones = indicators(data.features[rows], self.parameters)
             yield ones[:, upper[0]] * ones[:, upper[1]]
-
-    def combine(
-        self,
-        state: State,
-        total: Arrays,
-        expected_people: float,
-        clip_norm: float,
-        noise_std: float,
-        round_in_task: int,
-    ) -> Step:
-        """Publish the noised triangle with the deviation of its noise."""
-        del state, expected_people, clip_norm, round_in_task
-        return Step({"sum": total["sum"], "noise": np.array(noise_std)}, True, {"noise": noise_std})
 
 
 def indicators(

@@ -12,22 +12,19 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from protocols.errors import AgreementError, MisuseError, NoResultError
+from protocols.errors import NoResultError
 from securefed.data.table import Data
 from securefed.learning.layout import Arrays, Layout
-from securefed.learning.recommend.catalogue import MAX_ITEMS, items_from_texts
+from securefed.learning.recommend.chosen import ChosenItems
 from securefed.learning.recommend.histories import Histories
 from securefed.learning.state import State, require_like
 from securefed.learning.task import Contribution, Numbers, Step
 
-Tag = Annotated[str, Field(pattern=r"^([0-9a-f]{12})?$")]
 
-
-class InteractionParameters(BaseModel):
-    """Agreement parameters that every task on interactions shares.
+class InteractionParameters(ChosenItems):
+    """Agreement parameters of every task on exact sums of interactions.
 
     Attributes:
         items: items in the agreed catalogue.
@@ -38,27 +35,9 @@ class InteractionParameters(BaseModel):
         modulus_bits: size of the ring.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    items: Annotated[int, Field(ge=1, le=MAX_ITEMS)]
-    catalogue: Tag = ""
-    chosen: Annotated[
-        tuple[Annotated[str, Field(max_length=4096)], ...], Field(strict=False, max_length=64)
-    ] = ()
     max_users: Annotated[int, Field(ge=1, le=2**24)] = 10_000
     min_support: Annotated[int, Field(ge=1, le=10**9)] = 5
     modulus_bits: Annotated[int, Field(ge=2, le=64)] = 32
-
-    def chosen_items(self) -> NDArray[np.int64]:
-        """Return the numbers of the items that take part.
-
-        Raises:
-            AgreementError: no bitmap of the catalogue.
-        """
-        try:
-            return items_from_texts(self.chosen, self.items)
-        except MisuseError as error:
-            raise AgreementError("chosen", str(error), "use items_to_texts") from error
 
     def histories(self, data: Data) -> Histories:
         """Read a party's rows, restricted to the items that take part.
