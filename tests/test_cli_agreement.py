@@ -9,10 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.agreements import (
@@ -22,6 +19,7 @@ from support.agreements import (
     plain_agreement,
     plain_toml,
 )
+from support.commands import WORDS, Done, Run, commands
 
 from parties.keys import create_keys, load_keys
 from protocols.agreement import Agreement, AgreementSignature, load_agreement, sign_agreement
@@ -38,47 +36,15 @@ from protocols.errors import (
     TransportError,
     WireError,
 )
-from securefed.cli import main
 from securefed.cli.exit_codes import ExitCode, exit_code
 from securefed.draft import PARAMETERS, Draft, DraftMember
 from securefed.signing import SignatureState, signing_status, write_signature
-
-WORDS = "correct horse battery"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.out.count("\n") == 1, self.out
-        return json.loads(self.out)
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run ``securefed`` in this process and in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SECUREFED_PASSPHRASE", WORDS)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("TERM", "dumb")
-
-    def call(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["securefed", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        code = caught.value.code
-        assert isinstance(code, int)
-        return Done(int(code), captured.out, captured.err)
-
-    return call
+    return commands(monkeypatch, capsys, tmp_path)
 
 
 def init_five(run: Run, *more: object) -> Done:

@@ -7,13 +7,12 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.agreements import identity_of
+from support.commands import WORDS, Run, commands
 from support.ledgers import LedgerWriter, genuine, small_agreement, small_federation, whole_run
 
 from parties.keys import KeyRing, create_keys
@@ -26,26 +25,9 @@ from securefed.agreement_text import agreement_to_toml
 from securefed.audit.auditor import Auditor
 from securefed.audit.signing import check_report
 from securefed.audit.sources import leaves_of
-from securefed.cli import main
 from securefed.cli.exit_codes import ExitCode
 
-WORDS = "correct horse battery"
 AGREED = ("--agreement", "agreement.toml")
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.out.count("\n") == 1, self.out
-        return json.loads(self.out)
-
-
-Run = Callable[..., Done]
 
 
 def put(path: str, leaves: Any) -> Path:
@@ -62,22 +44,9 @@ def forked() -> tuple[list[bytes], list[bytes]]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run ``securefed`` in this process, in a directory with a genuine bundle and its agreement."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SECUREFED_PASSPHRASE", WORDS)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("TERM", "dumb")
+    call = commands(monkeypatch, capsys, tmp_path)
     put("run.ledger", genuine())
     Path("agreement.toml").write_text(agreement_to_toml(small_agreement()))
-
-    def call(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["securefed", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        code = caught.value.code
-        assert isinstance(code, int)
-        return Done(int(code), captured.out, captured.err)
-
     return call
 
 
