@@ -56,6 +56,16 @@ def packed_size(count: int, bits: int) -> int:
     return (count * bits + 7) // 8
 
 
+def lane_bits(ring_bits: int, summands: int) -> int:
+    """Return the bits in which a sum of so many words never carries: ceil(log2 summands) more."""
+    return ring_bits + (summands - 1).bit_length()
+
+
+def lanes_within(modulus_bits: int, width: int) -> int:
+    """Return how many lanes of ``width`` bits stay below every modulus of so many bits."""
+    return (modulus_bits - 1) // width
+
+
 def pack(words: Words, bits: int) -> bytes:
     """Pack the low ``bits`` bits of each word.
 

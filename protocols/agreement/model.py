@@ -7,7 +7,7 @@ the numbers against each other. Descriptions are what ``securefed init`` and ``s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -85,6 +85,17 @@ class Auditor(Member):
     """Who may check the record afterwards. Takes no part in any round."""
 
 
+class Dealer(Member):
+    """Who makes the Paillier key, shares it among the parties and forgets it. In no round."""
+
+
+class KeyHolder(Member):
+    """Who opens sums that are still masked. Takes part in rounds, and has no data."""
+
+    tls_fingerprint: Hex32
+    """SHA-256 of its TLS certificate in DER, 64 hexadecimal digits"""
+
+
 class AdaptiveClip(_Table):
     """How the clip norm follows a quantile of the people's norms (Andrew et al. 2021)."""
 
@@ -143,8 +154,8 @@ class Task(_Table):
 class Aggregation(_Table):
     """How the sum is formed, and what the parties withstand together."""
 
-    mode: Literal["masking"] = "masking"
-    """"masking": pairwise masks; the coordinator sees the sum alone"""
+    mode: Literal["masking", "paillier", "layered"] = "masking"
+    """"masking": pairwise masks; "paillier": ciphertexts, opened by a quorum; "layered": both"""
     colluders: Annotated[int, Field(ge=0, lt=MAX_PARTIES)]
     """parties that may secretly side with the coordinator while the others stay private"""
     max_dropouts: Annotated[int, Field(ge=0, lt=MAX_PARTIES)]
@@ -159,6 +170,17 @@ class Aggregation(_Table):
     """how long the coordinator waits at each step of a round, in seconds"""
     max_message_bytes: Annotated[int, Field(ge=2**16, le=2**34)]
     """longest message that a node accepts, in bytes"""
+
+
+class Paillier(_Table):
+    """Under whose Paillier key vectors are encrypted. Only with "paillier" or "layered"."""
+
+    key_bits: Annotated[int, Field(ge=2048, le=4096, multiple_of=64)] = 3072
+    """length of the modulus in bits: 3072, or 2048 at the least"""
+    dealer: Dealer | None = None
+    """who deals the key to the parties, a quorum of whom opens a sum; or else a key holder"""
+    key_holder: KeyHolder | None = None
+    """who holds the key alone; with "layered" only, where what it opens is still masked"""
 
 
 class Privacy(_Table):
@@ -197,6 +219,8 @@ class Agreement(_Table):
     """how the sum is formed"""
     privacy: Privacy
     """what the result may reveal"""
+    paillier: Paillier | None = None
+    """key of the ciphertexts; left out with "masking\""""
 
     @property
     def quorum(self) -> int:
@@ -210,18 +234,30 @@ class Agreement(_Table):
         return len(self.parties) - 1 if chosen == "complete" else chosen
 
     @property
+    def trustees(self) -> tuple[Party, ...] | tuple[KeyHolder]:
+        """Who opens ciphertexts: the key holder, or else every party; nobody with "masking"."""
+        if self.paillier is None:
+            return ()
+        holder = self.paillier.key_holder
+        return self.parties if holder is None else (holder,)
+
+    @property
     def max_rounds(self) -> int:
         """Rounds of all tasks together; round numbers run from 1 to this."""
         return sum(task.rounds for task in self.tasks)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the agreement as plain dicts, lists and scalars, every default spelled out."""
-        return self.model_dump(mode="json")
+        return self._without_gaps(self.model_dump(mode="json"))
 
     def canonical_bytes(self) -> bytes:
         """Return the one byte string of this agreement: a label, then sorted msgpack."""
-        plain = self.model_dump(mode="python")
+        plain = self._without_gaps(self.model_dump(mode="python"))
         return CANONICAL_LABEL + msgspec.msgpack.encode(plain, order="sorted")
+
+    def _without_gaps(self, plain: dict[str, Any]) -> dict[str, Any]:
+        # An agreement from before there were ciphertexts keeps its digest.
+        return {key: value for key, value in plain.items() if key != "paillier" or value}
 
     def digest(self) -> bytes:
         """Return SHA-256 of :meth:`canonical_bytes`, 32 bytes."""
@@ -247,13 +283,23 @@ class Agreement(_Table):
             AgreementError: the agreement names nobody so.
             SignatureError: the key is no Ed25519 key, which :func:`validate` refuses.
         """
-        members: tuple[Member, ...] = (self.coordinator, *self.parties, *self.auditors)
-        for member in members:
+        members = dict(self.members())
+        for member in members.values():
             if member.name == name:
                 return member.verify_key()
         raise AgreementError(
-            "parties", f"nobody is called {name!r}", f"use one of {names(members)}"
+            "parties", f"nobody is called {name!r}", f"use one of {names(tuple(members.values()))}"
         )
+
+    def members(self) -> Iterator[tuple[str, Member]]:
+        """Yield everybody named, each with its place in the file."""
+        yield "coordinator", self.coordinator
+        yield from ((f"parties[{i}]", party) for i, party in enumerate(self.parties))
+        yield from ((f"auditors[{i}]", auditor) for i, auditor in enumerate(self.auditors))
+        if self.paillier is not None and self.paillier.dealer is not None:
+            yield "paillier.dealer", self.paillier.dealer
+        if self.paillier is not None and self.paillier.key_holder is not None:
+            yield "paillier.key_holder", self.paillier.key_holder
 
     def codec(self, task: Task) -> FixedPoint:
         """Return the agreed map between numbers and the ring for one of the tasks.

@@ -17,6 +17,9 @@ from protocols.agreement.model import (
     Agreement,
     Auditor,
     Coordinator,
+    Dealer,
+    KeyHolder,
+    Paillier,
     Party,
     Privacy,
     Task,
@@ -35,6 +38,9 @@ TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "tasks": Task,
     "aggregation": Aggregation,
     "privacy": Privacy,
+    "paillier": Paillier,
+    "dealer": Dealer,
+    "key_holder": KeyHolder,
 }
 """Which class stands under which key of the file."""
 
@@ -54,6 +60,7 @@ _WORDS: Final = {
     "mapping_type": "is not a table",
     "missing": "is missing",
     "model_type": "is not a table",
+    "multiple_of": "is no multiple of {multiple_of}",
     "string_too_long": "is longer than {max_length} characters",
     "string_type": "is not a string in quotes",
     "too_long": "has more than {max_length} entries",

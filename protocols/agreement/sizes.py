@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from protocols.agreement.ciphertexts import ciphertext_count, encrypted_bytes
 from protocols.agreement.model import Agreement, Task
 from protocols.agreement.noise import summed_values
 from protocols.encoding import packed_size
@@ -34,12 +35,21 @@ from protocols.masking.messages import (
     Survivors,
     Unmask,
 )
+from protocols.paillier.messages import (
+    CHALLENGE_BYTES,
+    STEP_OF,
+    CiphertextSubmission,
+    OpeningRequest,
+    PartialOpening,
+)
 from protocols.secret_sharing import SHARE_BYTES
 from protocols.version import PROTOCOL_VERSION
 from protocols.wire import Packet, encode
 
 _DIGEST: Final = bytes(DIGEST_BYTES)
 _SEALED: Final = bytes(SHARE_PLAINTEXT_BYTES + TAG_BYTES)
+_UNMASKED: Final = ("submit", "survivors", "confirm")
+"""Steps of masking that are left where nothing is masked."""
 _BIN_HEADER: Final = 3
 """msgpack spends 2 bytes on the header of an empty attachment and up to 5 on a long one."""
 
@@ -57,7 +67,7 @@ def packet_size(envelope: Envelope, attached: int = 0) -> int:
 
 
 def step_sizes(agreement: Agreement, task: Task, holders: int | None = None) -> dict[str, int]:
-    """Return the bytes of each masking message of a round in which every party answers.
+    """Return the bytes of each message of a round's steps in which every party answers.
 
     Args:
         agreement: a validated one.
@@ -77,8 +87,33 @@ def step_sizes(agreement: Agreement, task: Task, holders: int | None = None) -> 
         holders or agreement.holders,
         len(statement(_DIGEST, terms_of(agreement, task))),
     )
+    if agreement.paillier is not None:
+        kept = _UNMASKED if agreement.aggregation.mode == "paillier" else control.keys()
+        return {step: control[step] for step in kept} | _cipher_sizes(agreement, task)
     vector = packed_size(summed_values(agreement, task), task.modulus_bits)
     return {**control, "submit": control["submit"] + vector + _BIN_HEADER}
+
+
+def _cipher_sizes(agreement: Agreement, task: Task) -> dict[str, int]:
+    """Return the bytes of the messages that carry ciphertexts, and of the request to open them."""
+    count, round_ = ciphertext_count(agreement, task), agreement.max_rounds
+    residue = encrypted_bytes(agreement, task) // count // 2
+    proof, challenge = bytes(2 * residue), bytes(CHALLENGE_BYTES)
+    submission = CiphertextSubmission(_DIGEST, _DIGEST, _DIGEST, count, proof, b"")
+    request = OpeningRequest(tuple(range(len(agreement.parties))), _DIGEST, _DIGEST)
+    partial = PartialOpening(_DIGEST, _DIGEST, count, challenge, proof)
+    longest = max((one.name for one in (*agreement.parties, *agreement.trustees)), key=len)
+    hub = agreement.coordinator.name
+    return {
+        STEP_OF[type(message)]: packet_size(
+            blank_envelope(round_, STEP_OF[type(message)], sender, message), attached
+        )
+        for message, sender, attached in (
+            (submission, longest, encrypted_bytes(agreement, task)),
+            (request, hub, 0),
+            (partial, longest, count * residue),
+        )
+    }
 
 
 @lru_cache(maxsize=64)

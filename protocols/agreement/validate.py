@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from math import floor
 from typing import Final
 
+from protocols.agreement.ciphertexts import key_problems, key_warnings, length_problems
 from protocols.agreement.counts import count_problems
 from protocols.agreement.ledger_sizes import EXTENSION_OVERHEAD, largest_leaf
-from protocols.agreement.model import Agreement, Member, Task
+from protocols.agreement.model import Agreement, Task
 from protocols.agreement.privacy_rules import (
     budget_problems,
     mechanism_problems,
@@ -42,6 +43,7 @@ def validate(agreement: Agreement) -> list[str]:
 def _problems(agreement: Agreement) -> Iterator[AgreementError]:
     yield from _members(agreement)
     yield from mechanism_problems(agreement)
+    yield from key_problems(agreement)
     counts = list(
         count_problems(len(agreement.parties), agreement.aggregation, agreement.max_rounds)
     )
@@ -68,10 +70,7 @@ def _problems(agreement: Agreement) -> Iterator[AgreementError]:
 
 def _members(agreement: Agreement) -> Iterator[AgreementError]:
     seen: dict[str, str] = {}
-    members: list[tuple[str, Member]] = [("coordinator", agreement.coordinator)]
-    members += [(f"parties[{i}]", party) for i, party in enumerate(agreement.parties)]
-    members += [(f"auditors[{i}]", auditor) for i, auditor in enumerate(agreement.auditors)]
-    for path, member in members:
+    for path, member in agreement.members():
         for field, value in member:
             if field == "address":
                 continue
@@ -105,6 +104,7 @@ def _task(agreement: Agreement, index: int, task: Task) -> Iterator[AgreementErr
         return
     if agreement.privacy.mechanism == "none":
         yield from _ring(agreement, path, task, steps)
+    yield from length_problems(agreement, index, task)
     yield from _messages(agreement, task)
 
 
@@ -143,6 +143,7 @@ def _messages(agreement: Agreement, task: Task) -> Iterator[AgreementError]:
 def _warnings(agreement: Agreement) -> Iterator[str]:
     n, rules = len(agreement.parties), agreement.aggregation
     yield from privacy_warnings(agreement)
+    yield from key_warnings(agreement)
     if rules.colluders == 0:
         yield (
             "colluders is 0: a single party that sides with the coordinator can break the privacy "

@@ -11,7 +11,8 @@ from protocols.identity import DIGEST_BYTES, NO_ROUND, Envelope, Identity, Verif
 from protocols.paillier.dealing_messages import STEP_OF, CeremonyKey, Countersignature, Dealing
 from protocols.paillier.integers import absorb
 from protocols.paillier.key_checks import check_size
-from protocols.paillier.threshold_key import MAX_DEGREE, MAX_TRUSTEES
+from protocols.paillier.messages import MAX_TRUSTEES
+from protocols.paillier.threshold_key import MAX_DEGREE
 from protocols.signed import open_signed
 from protocols.wire import encode
 

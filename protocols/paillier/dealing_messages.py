@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from protocols.identity import Digest, Envelope
-from protocols.paillier.threshold_key import MAX_TRUSTEES
+from protocols.paillier.messages import MAX_TRUSTEES
 
 MAX_PROOF_BYTES: Final = 2**18
 MAX_THRESHOLD_KEY_BYTES: Final = 2**17

@@ -13,10 +13,10 @@ from typing import Final
 from protocols.errors import InputError, MisuseError, ShareError
 from protocols.paillier.integers import invert, mpz, powmod
 from protocols.paillier.keys import PublicKey
+from protocols.paillier.messages import MAX_TRUSTEES
 from protocols.paillier.threshold import lagrange
 from protocols.paillier.threshold_key import (
     MAX_DEGREE,
-    MAX_TRUSTEES,
     KeyShare,
     ThresholdKey,
     verification_base,

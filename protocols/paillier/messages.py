@@ -13,8 +13,9 @@ import msgspec
 
 from protocols.identity import Digest
 from protocols.masking.messages import MAX_STATEMENT_BYTES, Parties
-from protocols.paillier.threshold_proofs import CHALLENGE_BYTES
 
+MAX_TRUSTEES: Final = 100
+CHALLENGE_BYTES: Final = 16
 MAX_CIPHERTEXTS: Final = 2**24
 MAX_KNOWLEDGE_BYTES: Final = 2**13
 MAX_RESPONSE_BYTES: Final = 2**11

@@ -18,7 +18,15 @@ from typing import Final
 import numpy as np
 
 from protocols.errors import InputError, MisuseError
-from protocols.packing import MAX_BITS, check_bits, pack, unpack, word_bits_for
+from protocols.packing import (
+    MAX_BITS,
+    check_bits,
+    lane_bits,
+    lanes_within,
+    pack,
+    unpack,
+    word_bits_for,
+)
 from protocols.paillier.integers import mpz
 from protocols.prg import Words, word_type
 
@@ -57,12 +65,12 @@ class Lanes:
     @property
     def lane_bits(self) -> int:
         """Bits of a lane: the word and its guard."""
-        return self.ring_bits + (self.summands - 1).bit_length()
+        return lane_bits(self.ring_bits, self.summands)
 
     @property
     def lanes(self) -> int:
         """Lanes of a plaintext."""
-        return (self.modulus_bits - 1) // self.lane_bits
+        return lanes_within(self.modulus_bits, self.lane_bits)
 
     def plaintexts(self, count: int) -> int:
         """Return how many plaintexts ``count`` words take.

@@ -17,9 +17,9 @@ import msgspec
 from protocols.errors import InputError, MisuseError, UnknownPartyError, WireError
 from protocols.paillier.integers import absorb, gcd, hash_to_integer, mpz
 from protocols.paillier.keys import PublicKey
+from protocols.paillier.messages import MAX_TRUSTEES
 from protocols.wire import decode, encode
 
-MAX_TRUSTEES: Final = 100
 MAX_DEGREE: Final = 4
 MAX_KEY_BYTES: Final = 1024
 """Of one residue modulo n: keys have at most 4096 bits, and there is room to say so by name."""

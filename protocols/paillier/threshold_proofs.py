@@ -21,6 +21,7 @@ from typing import Final
 
 from protocols.errors import MisuseError, ShareError
 from protocols.paillier.integers import absorb, hash_to_bytes, invert, mpz, powmod
+from protocols.paillier.messages import CHALLENGE_BYTES
 from protocols.paillier.multi_exponentiation import product_of_powers
 from protocols.paillier.threshold import STEP, Partial, are_units, check_units
 from protocols.paillier.threshold_key import (
@@ -31,8 +32,6 @@ from protocols.paillier.threshold_key import (
     residue_to_bytes,
 )
 from protocols.prg import RandomBytes
-
-CHALLENGE_BYTES: Final = 16
 
 _LABEL_STATEMENT: Final = b"securefed threshold statement v1"
 _LABEL_COEFFICIENTS: Final = b"securefed threshold coefficients v1"

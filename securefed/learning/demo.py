@@ -93,7 +93,7 @@ PRIVATE_NETWORK: Final = DemoTask(
     "private-network",
     "dp-torch",
     30,
-    MappingProxyType({**_PUBLIC, "hidden": (8,)}),
+    MappingProxyType({**_PUBLIC, "hidden": (6,), "learning_rate": 0.5}),
     _SAMPLED,
     NEURAL_NETWORK,
 )

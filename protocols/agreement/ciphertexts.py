@@ -1,0 +1,94 @@
+"""How long encrypted vectors are, and which agreements may encrypt: from the agreement alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from protocols.agreement.model import Agreement, Task
+from protocols.agreement.noise import summed_values
+from protocols.errors import AgreementError
+from protocols.packing import lane_bits, lanes_within
+from protocols.paillier.messages import MAX_CIPHERTEXTS, MAX_TRUSTEES
+
+_RECOMMENDED_BITS: Final = 3072
+
+
+def ciphertext_count(agreement: Agreement, task: Task) -> int:
+    """Return how many ciphertexts the vector of one party takes; 0 with "masking"."""
+    if agreement.paillier is None:
+        return 0
+    lane = lane_bits(task.modulus_bits, len(agreement.parties))
+    return -(-summed_values(agreement, task) // lanes_within(agreement.paillier.key_bits, lane))
+
+
+def encrypted_bytes(agreement: Agreement, task: Task) -> int:
+    """Return how many bytes they have, each as long as n squared; 0 with "masking"."""
+    bits = 0 if agreement.paillier is None else agreement.paillier.key_bits
+    return ciphertext_count(agreement, task) * bits // 4
+
+
+def key_problems(agreement: Agreement) -> Iterator[AgreementError]:
+    """Check that a key is agreed exactly where one is needed, and who opens with it."""
+    mode, rules = agreement.aggregation.mode, agreement.paillier
+    if mode == "masking":
+        if rules is not None:
+            yield AgreementError(
+                "paillier",
+                'is there, and with mode = "masking" nothing is encrypted',
+                'remove the table, or set aggregation.mode to "layered"',
+            )
+        return
+    if rules is None:
+        yield AgreementError(
+            "paillier",
+            f'is missing, and mode = "{mode}" encrypts every vector',
+            "add the table with the dealer's name and public key",
+        )
+        return
+    if (rules.dealer is None) == (rules.key_holder is None):
+        yield AgreementError(
+            "paillier.dealer",
+            "must be there, or else paillier.key_holder, and not both",
+            "name who deals the key to the parties; or who holds it alone",
+        )
+    elif mode == "paillier" and rules.key_holder is not None:
+        yield AgreementError(
+            "paillier.key_holder",
+            "could open every party's vector together with the coordinator, and read every sum",
+            'name a paillier.dealer instead, or set aggregation.mode to "layered"',
+        )
+    if len(agreement.parties) > MAX_TRUSTEES:
+        yield AgreementError(
+            "aggregation.mode",
+            f'is "{mode}", which is for at most {MAX_TRUSTEES} parties',
+            'set it to "masking"',
+        )
+
+
+def length_problems(agreement: Agreement, index: int, task: Task) -> Iterator[AgreementError]:
+    """Check that one task's vectors are not longer than any node reads."""
+    count = ciphertext_count(agreement, task)
+    if count > MAX_CIPHERTEXTS:
+        yield AgreementError(
+            f"tasks[{index}].dimension",
+            f"makes vectors of {count} ciphertexts, more than {MAX_CIPHERTEXTS}",
+            'set aggregation.mode to "masking"',
+        )
+
+
+def key_warnings(agreement: Agreement) -> Iterator[str]:
+    """Say what is allowed but should be known."""
+    rules = agreement.paillier
+    if rules is None:
+        return
+    if rules.key_bits < _RECOMMENDED_BITS:
+        yield (
+            f"paillier.key_bits is {rules.key_bits}: 112-bit security, for sums that need not stay "
+            f"secret beyond 2030; {_RECOMMENDED_BITS} is the default"
+        )
+    if agreement.aggregation.mode == "paillier":
+        yield (
+            'mode is "paillier": whoever gets a quorum of the shares one day can open every vector '
+            'that was recorded; "layered" has masks as well, which are gone after the round'
+        )
