@@ -31,7 +31,8 @@ class CeremonyContext:
     Attributes:
         agreement: digest of the agreement, 32 bytes.
         session: 32 bytes that no other ceremony has had; a second try takes others.
-        dealer: who makes the key and forgets it. No trustee, and never the coordinator.
+        dealer: who makes the key and forgets it. Never the coordinator, and no trustee, unless it
+            is the only one: then it holds the key alone and has dealt it to itself.
         trustees: who get shares; index 1 is the first.
         threshold: shares that decrypt (t).
         bits: length of the modulus.
@@ -56,8 +57,11 @@ class CeremonyContext:
         check_size(self.bits)
         names = {self.dealer.name, *(one.name for one in self.trustees)}
         raw = {self.dealer.raw, *(one.raw for one in self.trustees)}
-        if len(names) <= count or len(raw) <= count:
-            raise MisuseError("dealer and trustees are all different, by name and by key")
+        alone = count == len(names) == len(raw) == 1
+        if not alone and min(len(names), len(raw)) <= count:
+            raise MisuseError(
+                "dealer and trustees are all different, by name and by key, or one and the same"
+            )
 
     def digest(self) -> bytes:
         """Digest of all these facts, 32 bytes."""

@@ -97,6 +97,20 @@ def changed(plain: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     return {**plain, first: inner if not rest else changed(plain[first], rest, value)}
 
 
+def encrypted(
+    plain: dict[str, Any], mode: str, who: str, *, key_bits: int = 2048
+) -> dict[str, Any]:
+    """The same agreement with ciphertexts; ``who`` is "dealer" or "key_holder", by that name."""
+    named = member(who.replace("_", "-"))
+    if who == "dealer":
+        del named["tls_fingerprint"]
+    aggregation = plain["aggregation"] | {"mode": mode}
+    return plain | {
+        "aggregation": aggregation,
+        "paillier": {"key_bits": key_bits, who: named},
+    }
+
+
 def make_agreement(parties: int = 5, **changes: Any) -> Agreement:
     return agreement_from(plain_agreement(parties, **changes))
 

@@ -8,7 +8,7 @@ from protocols.paillier.dealing_shares import deal_key
 from protocols.paillier.integers import mpz, powmod
 from protocols.paillier.keys import PublicKey
 from protocols.paillier.threshold_key import KeyShare, ThresholdKey
-from protocols.prg import uniform_below
+from protocols.prg import RandomBytes, uniform_below
 
 from .seeded import seeded
 
@@ -45,6 +45,11 @@ def public_key(bits: int = 512) -> PublicKey:
 
 def primes(bits: int) -> tuple[mpz, mpz]:
     return {512: TEST_SAFE_PRIMES_512, 2048: TEST_SAFE_PRIMES_2048}[bits]
+
+
+def fixed_primes(bits: int, random: RandomBytes) -> tuple[mpz, mpz]:
+    """Stands for the search for safe primes, which takes seconds."""
+    return primes(bits)
 
 
 @lru_cache
