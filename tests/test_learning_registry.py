@@ -27,7 +27,7 @@ class Agreed:
 def test_an_unknown_kind_or_parameter_names_the_key_and_the_nearest_match():
     for kind, parameters, key, remedy in (
         ("glm-logistics", {}, "tasks.risk.kind", "did you mean 'glm-logistic'?"),
-        ("x", {}, "tasks.risk.kind", "choose one of column-moments, "),
+        ("x", {}, "tasks.risk.kind", "choose one of bpr, column-moments, "),
         ("glm-logistic", {"features": 2, "rigde": 1.0}, "rigde", "did you mean 'ridge'?"),
         ("glm-logistic", {}, "features", "add it"),
         ("glm-logistic", {"features": 0}, "features", "correct the value"),

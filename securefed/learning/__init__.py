@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from securefed.learning.preprocessing import FederatedOneHot as FederatedOneHot
     from securefed.learning.preprocessing import FederatedStandardizer as FederatedStandardizer
     from securefed.learning.recommend.als import Ials as Ials
+    from securefed.learning.recommend.bpr import Bpr as Bpr
     from securefed.learning.recommend.catalogue import Catalogue as Catalogue
     from securefed.learning.recommend.content import ContentBased as ContentBased
     from securefed.learning.recommend.content import Hybrid as Hybrid
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnyTask",
     "Arrays",
+    "Bpr",
     "Calibration",
     "Catalogue",
     "Classifier",
@@ -131,6 +133,7 @@ __all__ = [
 ]
 
 _HOME: Final = {
+    "Bpr": "recommend.bpr",
     "Calibration": "recommend.rerank",
     "Catalogue": "recommend.catalogue",
     "CoefficientTable": "inference",

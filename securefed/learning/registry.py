@@ -35,6 +35,7 @@ from securefed.learning.private_torch_parameters import (
 )
 from securefed.learning.quantile_task import QuantilesParameters, QuantilesTask
 from securefed.learning.recommend.als_task import AlsParameters, AlternatingLeastSquares, build_als
+from securefed.learning.recommend.bpr_task import BprParameters, PairwiseRanking, build_bpr
 from securefed.learning.recommend.gram import GramParameters, ItemGram, build_gram
 from securefed.learning.recommend.private_gram import (
     PersonItemsParameters,
@@ -74,6 +75,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     ItemSupport.kind: _Kind(InteractionParameters, build_support),
     ItemGram.kind: _Kind(GramParameters, build_gram),
     AlternatingLeastSquares.kind: _Kind(AlsParameters, build_als),
+    PairwiseRanking.kind: _Kind(BprParameters, build_bpr),
     "dp-item-counts": _Kind(PersonItemsParameters, build_person_counts),
     "dp-ease": _Kind(PersonItemsParameters, build_person_gram),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from securefed.learning.recommend.als import Ials
     from securefed.learning.recommend.bias import PopularityBias, popularity_bias
+    from securefed.learning.recommend.bpr import Bpr
     from securefed.learning.recommend.catalogue import (
         Catalogue,
         items_from_texts,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from securefed.learning.recommend.rerank import Calibration, discount_popularity
 
 _HOME = {
+    "Bpr": "bpr",
     "Calibration": "rerank",
     "Catalogue": "catalogue",
     "ContentBased": "content",
@@ -56,6 +58,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Bpr",
     "Calibration",
     "Catalogue",
     "ContentBased",

@@ -20,7 +20,8 @@ from pydantic import Field
 from protocols.errors import NoResultError, WireError
 from securefed.data.table import Data
 from securefed.learning.layout import Arrays, Layout
-from securefed.learning.recommend.conjugate import ItemSide, conjugate_step, shortened, unit_rows
+from securefed.learning.recommend.conjugate import ItemSide, conjugate_step, unit_rows
+from securefed.learning.recommend.row_norms import require_short, shortened
 from securefed.learning.recommend.support import InteractionParameters
 from securefed.learning.recommend.user_factors import UserSide, largest_norm
 from securefed.learning.state import FloatArray, State, require_like
@@ -124,8 +125,8 @@ class AlternatingLeastSquares:
         if phase == _COUNT:
             return sums
         factors, probe = state["factors"], state["direction" if phase == _STEP else "candidate"]
-        _require_short(factors, _LARGEST_FACTOR)
-        _require_short(probe, 1.0 if phase == _STEP else _LARGEST_FACTOR)
+        require_short(factors, _LARGEST_FACTOR)
+        require_short(probe, 1.0 if phase == _STEP else _LARGEST_FACTOR)
         trained, side = self.user_side(state)
         if not trained.size:
             raise WireError("coordinator", "model", "no item is left to train on")
@@ -257,11 +258,6 @@ def _weighted(
     for column in range(rows.shape[1]):
         out[:, column] = np.bincount(items, values * rows[:, column], minlength=count)
     return out
-
-
-def _require_short(rows: FloatArray, longest: float) -> None:
-    if np.linalg.norm(rows, axis=1).max() > longest * (1 + 1e-9):
-        raise WireError("coordinator", "model", "an item's factor is longer than agreed")
 
 
 def _metrics(state: State) -> dict[str, float]:

@@ -71,9 +71,3 @@ def unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return rows of length 1; zero rows stay zero."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(np.where(norms > _TINY, rows / np.maximum(norms, _TINY), 0.0))
-
-
-def shortened(rows: NDArray[np.float64], longest: float) -> NDArray[np.float64]:
-    """Return the rows, none longer than ``longest``."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows * np.minimum(1.0, longest / np.maximum(norms, _TINY)))

@@ -70,6 +70,17 @@ def state_of(models: Mapping[str, State], name: str) -> State:
     raise MisuseError(f"no model {name!r} among {', '.join(models) or 'none'}")
 
 
+def require_shapes(state: State, expected: State) -> None:
+    """Check that a loaded state has the arrays of the recommender's task.
+
+    Raises:
+        MisuseError: other names or shapes.
+    """
+    shapes = [{name: array.shape for name, array in each.items()} for each in (state, expected)]
+    if shapes[0] != shapes[1]:
+        raise MisuseError("the model is of other items or parameters than this recommender's")
+
+
 def add_plan(federation: Federation, plan: TaskPlan, name: str | None = None) -> Federation:
     """Add a planned task to a federation, under its own name unless another is given."""
     return federation.add_task(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import MisuseError
+from securefed.learning.recommend.catalogue import items_to_texts
 from securefed.learning.recommend.plans import TaskPlan
 from securefed.learning.recommend.popularity import Popularity, support_plan
 from securefed.learning.recommend.recommender import Recommender
+from securefed.learning.recommend.support import InteractionParameters
 
 
 class SupportedRecommender(Recommender):
@@ -50,3 +54,29 @@ class SupportedRecommender(Recommender):
         number = np.full(len(self.catalogue), -1)
         number[self.chosen_] = np.arange(len(self.chosen_))
         return number
+
+
+class CountingRecommender(SupportedRecommender):
+    """Base of recommenders whose task counts users itself and trains on no item below the support.
+
+    Without a first run such a task is over the whole catalogue.
+    """
+
+    def told(self, model: type[InteractionParameters]) -> dict[str, Any]:
+        """Return the task's parameters, which carry the names of the recommender's own."""
+        own = {
+            name: getattr(self, name)
+            for name in model.model_fields
+            if name not in ("items", "catalogue", "chosen")
+        }
+        chosen = list(items_to_texts(self._items(), len(self.catalogue)))
+        return own | {
+            "items": len(self.catalogue),
+            "catalogue": self.catalogue.tag,
+            "chosen": chosen,
+        }
+
+    def _items(self) -> NDArray[np.int64]:
+        if self.support is None and not hasattr(self, "chosen_"):
+            self.chosen_ = np.arange(len(self.catalogue), dtype=np.int64)
+        return super()._items()
