@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import stat
 import sys
@@ -62,16 +63,21 @@ def read_sealed(path: Path) -> SealedKey:
     """Read a private key file, still sealed.
 
     Raises:
-        KeyFileError: as :func:`read_file`, or not a file that ``securefed keygen`` wrote.
+        KeyFileError: as :func:`read_file`, or not a file that ``securefed`` wrote.
     """
     match = _FILE.fullmatch(read_file(path, private=True))
     if match is None:
-        raise KeyFileError(f"{path} was not written by securefed keygen, or is damaged")
+        raise KeyFileError(f"{path} is no key file of securefed, or is damaged; take a backup")
     return SealedKey(int(match[1]), bytes.fromhex(match[2].decode()), match[3].decode(), match[4])
 
 
 def stretch(passphrase: bytes, salt: bytes, log2_cost: int) -> bytes:
-    """Return the passphrase of the PEM: scrypt (RFC 7914) of a person's passphrase, in hexadecimal.
+    """Return the passphrase of the PEM: :func:`derive_key` in hexadecimal."""
+    return derive_key(passphrase, salt, log2_cost).hex().encode()
+
+
+def derive_key(passphrase: bytes, salt: bytes, log2_cost: int) -> bytes:
+    """Return scrypt (RFC 7914) of a person's passphrase, 32 bytes.
 
     Args:
         passphrase: any bytes.
@@ -84,10 +90,9 @@ def stretch(passphrase: bytes, salt: bytes, log2_cost: int) -> bytes:
     if not _MIN_LOG2_COST <= log2_cost <= _MAX_LOG2_COST:
         raise KeyFileError(f"scrypt cost 2^{log2_cost} is outside 2^14 to 2^20; make new keys")
     cost = 1 << log2_cost
-    key = hashlib.scrypt(
+    return hashlib.scrypt(
         passphrase, salt=salt, n=cost, r=_BLOCK, p=1, maxmem=2 * 128 * _BLOCK * cost, dklen=32
     )
-    return key.hex().encode()
 
 
 def publish(directory: Path, name: str, files: Mapping[str, bytes]) -> None:
@@ -104,18 +109,48 @@ def publish(directory: Path, name: str, files: Mapping[str, bytes]) -> None:
     draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
     try:
         for file, content in files.items():
-            mode = 0o644 if file == f"{name}.pem" else 0o600
-            handle = os.open(draft / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
+            _write(draft / file, content, 0o644 if file == f"{name}.pem" else 0o600)
         flush_directory(draft)
         draft.rename(directory / name)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     flush_directory(directory)
+
+
+def write_new(path: Path, content: bytes, *, private: bool) -> None:
+    """Write a file that does not exist yet, whole or not at all; its directory is made if needed.
+
+    Args:
+        path: the file.
+        content: all of it.
+        private: mode 0600, in a directory of mode 0700 if one has to be made.
+
+    Raises:
+        KeyFileError: it exists and stays as it is, or the disk refuses.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
+        try:
+            _write(draft, content, 0o600 if private else 0o644)
+            # Unlike a rename, a link never replaces what is there.
+            os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+        flush_directory(path.parent)
+    except FileExistsError as error:
+        raise KeyFileError(f"{path} already exists and is not replaced; name another") from error
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def flush_directory(directory: Path) -> None:

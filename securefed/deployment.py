@@ -63,7 +63,9 @@ class Deployment:
         pinned = [(hub.name, hub.tls_fingerprint)]
         pinned += [(party.name, party.tls_fingerprint) for party in loaded.parties]
         pins = {
-            name: PinnedPeer(name, _read(where / f"{name}.pem", MAX_CERTIFICATE_BYTES), fingerprint)
+            name: PinnedPeer(
+                name, read_bytes(where / f"{name}.pem", MAX_CERTIFICATE_BYTES), fingerprint
+            )
             for name, fingerprint in pinned
         }
         return cls(signed, pins)
@@ -77,7 +79,7 @@ def read_agreement(path: Path) -> Agreement:
         KeyFileError: the file cannot be read.
     """
     try:
-        text = _read(path, MAX_AGREEMENT_BYTES).decode()
+        text = read_bytes(path, MAX_AGREEMENT_BYTES).decode()
     except UnicodeDecodeError as error:
         raise AgreementError(str(path), "is not UTF-8 text", "save it as UTF-8") from error
     return load_agreement(text)
@@ -91,12 +93,17 @@ def read_signatures(directory: Path) -> list[AgreementSignature]:
         KeyFileError: a file cannot be read.
     """
     return [
-        AgreementSignature.from_json(_read(path, MAX_SIGNATURE_FILE_BYTES), source=path.name)
+        AgreementSignature.from_json(read_bytes(path, MAX_SIGNATURE_FILE_BYTES), source=path.name)
         for path in sorted(directory.glob("*.sig"))
     ]
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_bytes(path: Path, most: int) -> bytes:
+    """Read a public file of at most ``most`` bytes.
+
+    Raises:
+        KeyFileError: it cannot be read, or is longer.
+    """
     try:
         with path.open("rb") as stream:
             content = stream.read(most + 1)

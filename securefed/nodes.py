@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import resource
 import secrets
 import signal
 from collections.abc import Coroutine, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from parties.coordinator.node import CoordinatorNode, RunReport
+from parties.core_files import forbid_core_file
 from parties.keys import KeyRing
 from parties.parallel import add_masks_parallel
 from parties.party.node import PartyNode
@@ -243,7 +243,7 @@ def run_until_done(work: Coroutine[Any, Any, R]) -> R:
 
     The process writes no core file: it would hold keys and masks.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    forbid_core_file()
 
     async def guarded() -> R:
         task = asyncio.ensure_future(work)

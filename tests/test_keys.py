@@ -236,7 +236,7 @@ def test_a_key_made_elsewhere_is_refused(tmp_path: Path) -> None:
     create(tmp_path)
     path = tmp_path / "alpha" / "identity.pem"
     path.write_bytes(path.read_bytes().partition(b"\n")[2])
-    with pytest.raises(KeyFileError, match="was not written by securefed keygen"):
+    with pytest.raises(KeyFileError, match="is no key file of securefed"):
         load_keys(tmp_path, "alpha", PASSPHRASE)
 
 

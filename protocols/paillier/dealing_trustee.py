@@ -61,7 +61,12 @@ class Countersigned:
 
 
 class CeremonyTrustee:
-    """One trustee. Whatever it refuses, it leaves the ceremony and forgets its share."""
+    """One trustee. Whatever it refuses, it leaves the ceremony and forgets its share.
+
+    A trustee whose steps are processes of their own saves what it has to remember in between:
+    ``saved_key`` after the first step, ``saved_share`` after the second. Both are secrets that the
+    caller encrypts at once.
+    """
 
     def __init__(
         self,
@@ -90,6 +95,36 @@ class CeremonyTrustee:
         self._check_key = check_key
         self._state: Fresh | Keyed | Countersigned | Done = Fresh()
 
+    @classmethod
+    def resumed(
+        cls,
+        context: CeremonyContext,
+        identity: Identity,
+        random: RandomBytes,
+        private: bytes,
+        *,
+        check_key: CheckKey = check_dealt_key,
+    ) -> CeremonyTrustee:
+        """Go on, in another process, after :meth:`announce`.
+
+        A key is for one dealing. In one process the state sees to that; here the caller does: it
+        destroys the saved key before anybody gets what :meth:`receive_dealing` returned.
+
+        Args:
+            context: the same as then.
+            identity: the same as then.
+            random: source of secret random bytes.
+            private: what :meth:`saved_key` gave.
+            check_key: checks the proofs about the modulus.
+
+        Raises:
+            UnknownPartyError: as the constructor.
+            MisuseError: as the constructor.
+        """
+        trustee = cls(context, identity, random, check_key=check_key)
+        trustee._state = Keyed(EphemeralKey(private))
+        return trustee
+
     def __repr__(self) -> str:
         return f"CeremonyTrustee({self._identity.name!r}, {self.state})"
 
@@ -112,6 +147,14 @@ class CeremonyTrustee:
         key = EphemeralKey(self._random(PRIVATE_BYTES))
         self._state = Keyed(key)
         return self._context.seal(self._identity, CeremonyKey(self._context.digest(), key.public))
+
+    def saved_key(self) -> bytes:
+        """Return the X25519 private key of this ceremony IN CLEAR, for :meth:`resumed`.
+
+        Raises:
+            OutOfOrderError: none was announced, or the key was dealt.
+        """
+        return self._require(Keyed).key.private
 
     def receive_dealing(self, envelope: Envelope, sealed: bytes) -> Envelope:
         """Steps 2-3: check the dealing and our own share, then countersign exactly this dealing.
@@ -142,6 +185,18 @@ class CeremonyTrustee:
         digest = context.dealing_digest(envelope)
         self._state = Countersigned(digest, key, share)
         return context.seal(self._identity, Countersignature(context.digest(), digest))
+
+    def saved_share(self) -> KeyShare:
+        """Return our share, checked and not yet in force, for a caller that has to store it now.
+
+        The caller encrypts it, bound to this dealing, and opens it again only beside a transcript
+        of this very dealing that :func:`check_transcript` accepts, as :meth:`receive_transcript`
+        does in one process.
+
+        Raises:
+            OutOfOrderError: we have countersigned nothing.
+        """
+        return self._require(Countersigned).share
 
     def receive_transcript(self, transcript: CeremonyTranscript) -> tuple[ThresholdKey, KeyShare]:
         """The end: every trustee countersigned the dealing that we did; our share is in force.

@@ -6,6 +6,7 @@ file. A key holder's record is that of a ceremony in which it dealt to itself al
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -17,7 +18,7 @@ from protocols.identity import Digest, Envelope, Identity
 from protocols.paillier.dealing import CeremonyDealer, MakePrimes
 from protocols.paillier.dealing_checks import check_countersignature, check_transcript
 from protocols.paillier.dealing_context import SESSION_BYTES, CeremonyContext
-from protocols.paillier.dealing_messages import CeremonyTranscript
+from protocols.paillier.dealing_messages import CeremonyTranscript, Dealing
 from protocols.paillier.dealing_primes import safe_primes
 from protocols.paillier.dealing_trustee import CeremonyTrustee
 from protocols.paillier.threshold_key import KeyShare, ThresholdKey
@@ -53,6 +54,29 @@ class KeyRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
             WireError: too long or not canonical; names ``party``.
         """
         return decode(cls, data, party=party, step=_STEP, max_bytes=MAX_RECORD_BYTES)
+
+    def dealing(self) -> Dealing:
+        """Return what was dealt, unchecked.
+
+        Raises:
+            WireError: the dealer's message is no dealing; names its sender.
+        """
+        envelope = self.transcript.dealing
+        return decode(
+            Dealing,
+            envelope.payload,
+            party=envelope.sender,
+            step=_STEP,
+            max_bytes=MAX_RECORD_BYTES,
+        )
+
+    def dealing_digest(self) -> bytes:
+        """Return SHA-256 over what the dealer signed, 32 bytes.
+
+        It tells this dealing from every other, of any agreement and session, and stays the same as
+        countersignatures come in.
+        """
+        return hashlib.sha256(self.transcript.dealing.payload).digest()
 
 
 def ceremony_context(agreement: Agreement, digest: bytes, session: bytes) -> CeremonyContext:
