@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from protocols.agreement import Agreement, agreement_from, validate
-from protocols.encoding import packed_size
 from protocols.errors import MisuseError
 from protocols.identity import Identity
 from protocols.privacy.noise_meter import METER_VALUES
@@ -19,6 +18,7 @@ from securefed.privacy_goal import NoisedTask, PrivacyGoal, choose_noise, noised
 from securefed.resilience import Resilience
 from securefed.runtime import build_tasks
 from securefed.simulation import COORDINATOR, SimulationResult, simulate
+from securefed.sum_mode import DEFAULT_KEY_BITS, Mode, SumMode
 
 _MESSAGE_ROOM: Final = 2**20
 """Bytes beside the vector in the longest message, by far enough for 1000 parties' signatures."""
@@ -56,6 +56,10 @@ class Federation:
         colluders: int | None = None,
         max_dropouts: int | None = None,
         deadline_seconds: float = 60.0,
+        mode: Mode = "masking",
+        key_bits: int = DEFAULT_KEY_BITS,
+        dealer: str | None = None,
+        key_holder: str | None = None,
     ) -> None:
         """Begin a federation.
 
@@ -67,10 +71,15 @@ class Federation:
             colluders: parties that may secretly side with the coordinator.
             max_dropouts: parties that may be missing in a round that still succeeds.
             deadline_seconds: how long the coordinator waits at each step.
+            mode: how sums are formed; see ``docs/paillier.md`` for when to choose which.
+            key_bits: length of the Paillier modulus, where vectors are encrypted.
+            dealer: name of who deals the Paillier key to the parties, a quorum of whom opens a sum.
+            key_holder: name of who holds it alone instead, with "layered" only.
         """
         self._name, self.parties = name, tuple(parties)
         self._colluders, self._max_dropouts = colluders, max_dropouts
         self._deadline, self._goal = deadline_seconds, privacy
+        self._sums = SumMode(mode, key_bits, dealer, key_holder)
         self._tasks: list[dict[str, Any]] = []
         self._noised: list[NoisedTask] = []
         self._largest_model = 0
@@ -88,6 +97,11 @@ class Federation:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks, in order."""
         return tuple(task["name"] for task in self._tasks)
+
+    @property
+    def key_makers(self) -> tuple[str, ...]:
+        """Name of the dealer or key holder; empty where nothing is encrypted."""
+        return self._sums.names
 
     def add_task(
         self,
@@ -150,7 +164,8 @@ class Federation:
         """Return the validated agreement, ready to be circulated and signed.
 
         Args:
-            members: keys of the coordinator and of every party, by name.
+            members: keys of the coordinator, of every party and of the dealer or key holder, by
+                name. A dealer is in no round, and its fingerprint not in the agreement.
             coordinator: name of the coordinator.
             address: its ``host:port``.
             auditors: public keys of those who may sign a report on the ledger, 64 hexadecimal
@@ -160,14 +175,15 @@ class Federation:
             AgreementError: names the key and what to change.
             MisuseError: somebody's keys are missing, or no task was added.
         """
-        missing = [name for name in (coordinator, *self.parties) if name not in members]
+        named = (coordinator, *self.parties, *self.key_makers)
+        missing = [name for name in named if name not in members]
         if missing:
             raise MisuseError(f"no keys of {', '.join(missing[:8])}; run securefed keygen NAME")
         if not self._tasks:
             raise MisuseError("a federation computes at least one task; call add_task")
         plain = self._plain(members, coordinator, address)
-        named = (auditors or {}).items()
-        plain["auditors"] = [{"name": name, "public_key": key} for name, key in named]
+        checking = (auditors or {}).items()
+        plain["auditors"] = [{"name": name, "public_key": key} for name, key in checking]
         agreement = agreement_from(plain)
         validate(agreement)
         build_tasks(agreement)
@@ -177,7 +193,7 @@ class Federation:
         """Return an agreement for nodes in this process, which need no TLS certificates.
 
         Args:
-            identities: of ``"coordinator"`` and of every party.
+            identities: of ``"coordinator"``, of every party and of the dealer or key holder.
 
         Raises:
             AgreementError: names the key and what to change.
@@ -209,7 +225,10 @@ class Federation:
 
         rules, tasks = self._resilience, self._planned_tasks()
         largest = max(
-            packed_size(one["dimension"] + METER_VALUES, one["modulus_bits"]) for one in tasks
+            self._sums.vector_bytes(
+                one["dimension"] + METER_VALUES, one["modulus_bits"], len(self.parties)
+            )
+            for one in tasks
         )
         return {
             "version": 1,
@@ -218,7 +237,7 @@ class Federation:
             "parties": [entry(name) for name in self.parties],
             "tasks": tasks,
             "aggregation": {
-                "mode": "masking",
+                "mode": self._sums.mode,
                 "colluders": rules.colluders,
                 "max_dropouts": rules.max_dropouts,
                 "threshold": rules.threshold,
@@ -230,6 +249,7 @@ class Federation:
             "privacy": {"mechanism": "none", "accept_no_differential_privacy": True}
             if self._goal is None
             else self._goal.to_plain(),
+            **self._sums.to_plain({name: entry(name) for name in self.key_makers}),
         }
 
     def _planned_tasks(self) -> list[dict[str, Any]]:

@@ -109,7 +109,8 @@ def simulate(
     if missing:
         raise MisuseError(f"no data of {', '.join(missing[:8])}; give rows for every party")
     identities = {
-        name: Identity(name, secrets.token_bytes(32)) for name in (COORDINATOR, *federation.parties)
+        name: Identity(name, secrets.token_bytes(32))
+        for name in (COORDINATOR, *federation.parties, *federation.key_makers)
     }
     agreement = _patient(federation.agreement_for(identities))
     signed = bring_into_force(

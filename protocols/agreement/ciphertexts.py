@@ -18,14 +18,28 @@ def ciphertext_count(agreement: Agreement, task: Task) -> int:
     """Return how many ciphertexts the vector of one party takes; 0 with "masking"."""
     if agreement.paillier is None:
         return 0
-    lane = lane_bits(task.modulus_bits, len(agreement.parties))
-    return -(-summed_values(agreement, task) // lanes_within(agreement.paillier.key_bits, lane))
+    return ciphertexts_for(
+        summed_values(agreement, task),
+        task.modulus_bits,
+        parties=len(agreement.parties),
+        key_bits=agreement.paillier.key_bits,
+    )
+
+
+def ciphertexts_for(values: int, modulus_bits: int, *, parties: int, key_bits: int) -> int:
+    """Return how many ciphertexts hold a vector of so many values that so many parties add up."""
+    return -(-values // lanes_within(key_bits, lane_bits(modulus_bits, parties)))
+
+
+def ciphertext_bytes(key_bits: int) -> int:
+    """Return the bytes of one ciphertext, which is as long as n squared."""
+    return key_bits // 4
 
 
 def encrypted_bytes(agreement: Agreement, task: Task) -> int:
-    """Return how many bytes they have, each as long as n squared; 0 with "masking"."""
+    """Return how many bytes they have; 0 with "masking"."""
     bits = 0 if agreement.paillier is None else agreement.paillier.key_bits
-    return ciphertext_count(agreement, task) * bits // 4
+    return ciphertext_count(agreement, task) * ciphertext_bytes(bits)
 
 
 def key_problems(agreement: Agreement) -> Iterator[AgreementError]:

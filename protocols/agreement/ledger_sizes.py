@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from protocols.agreement.key_sizes import key_record_bytes
 from protocols.agreement.model import Agreement, Task
 from protocols.identity import DIGEST_BYTES, SIGNATURE_BYTES
 
@@ -35,7 +36,9 @@ def largest_leaf(agreement: Agreement) -> int:
     names = sum(len(party.name) for party in agreement.parties)
     each = SIGNATURE_BYTES + 2 + 2 + 1
     first = len(agreement.canonical_bytes()) + names + each * len(agreement.parties)
-    return max(first + _LEAF_HEADER + 2 * _LIST_HEADER, _checkpoint(agreement))
+    agreed = first + _LEAF_HEADER + 2 * _LIST_HEADER
+    key = key_record_bytes(agreement) + _LEAF_HEADER + _BYTES_HEADER
+    return max(agreed, key, _checkpoint(agreement))
 
 
 def round_sizes(agreement: Agreement, task: Task, sizes: Mapping[str, int]) -> dict[str, int]:
