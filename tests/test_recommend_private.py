@@ -152,7 +152,7 @@ def test_few_people_and_strict_privacy_leave_nothing_and_say_so():
 def test_exact_recommenders_are_refused_where_people_are_promised_privacy(kind):
     with pytest.raises(MisuseError, match=rf"{kind.__name__}|Popularity") as refused:
         kind(SHOPS.catalogue).fit(goal_lead(), BY_NAME)
-    assert "DpPopularity and DpEase have one" in str(refused.value)
+    assert "DpPopularity, DpEase and DpIals have one" in str(refused.value)
 
 
 def test_noised_recommenders_are_refused_where_no_goal_says_how_much_noise():

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from securefed.learning.recommend.popularity import Popularity as Popularity
     from securefed.learning.recommend.private import DpEase as DpEase
     from securefed.learning.recommend.private import DpPopularity as DpPopularity
+    from securefed.learning.recommend.private_als import DpIals as DpIals
     from securefed.learning.recommend.recommender import Recommender as Recommender
     from securefed.learning.recommend.rerank import Calibration as Calibration
     from securefed.learning.stats import Histogram as Histogram
@@ -81,6 +82,7 @@ __all__ = [
     "ContentBased",
     "Contribution",
     "DpEase",
+    "DpIals",
     "DpPopularity",
     "Ease",
     "Evaluator",
@@ -139,6 +141,7 @@ _HOME: Final = {
     "CoefficientTable": "inference",
     "ContentBased": "recommend.content",
     "DpEase": "recommend.private",
+    "DpIals": "recommend.private_als",
     "DpPopularity": "recommend.private",
     "Ease": "recommend.ease",
     "Evaluator": "recommend.evaluation",

@@ -37,6 +37,11 @@ from securefed.learning.quantile_task import QuantilesParameters, QuantilesTask
 from securefed.learning.recommend.als_task import AlsParameters, AlternatingLeastSquares, build_als
 from securefed.learning.recommend.bpr_task import BprParameters, PairwiseRanking, build_bpr
 from securefed.learning.recommend.gram import GramParameters, ItemGram, build_gram
+from securefed.learning.recommend.private_als_task import (
+    PersonAls,
+    PersonAlsParameters,
+    build_person_als,
+)
 from securefed.learning.recommend.private_gram import (
     PersonItemsParameters,
     build_person_counts,
@@ -78,6 +83,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     PairwiseRanking.kind: _Kind(BprParameters, build_bpr),
     "dp-item-counts": _Kind(PersonItemsParameters, build_person_counts),
     "dp-ease": _Kind(PersonItemsParameters, build_person_gram),
+    PersonAls.kind: _Kind(PersonAlsParameters, build_person_als),
 }
 
 

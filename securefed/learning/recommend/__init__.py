@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from securefed.learning.recommend.plans import Recommendation
     from securefed.learning.recommend.popularity import Popularity
     from securefed.learning.recommend.private import DpEase, DpPopularity
+    from securefed.learning.recommend.private_als import DpIals
     from securefed.learning.recommend.recommender import Recommender
     from securefed.learning.recommend.rerank import Calibration, discount_popularity
 
@@ -33,6 +34,7 @@ _HOME = {
     "Catalogue": "catalogue",
     "ContentBased": "content",
     "DpEase": "private",
+    "DpIals": "private_als",
     "DpPopularity": "private",
     "Ease": "ease",
     "Evaluation": "evaluation",
@@ -63,6 +65,7 @@ __all__ = [
     "Catalogue",
     "ContentBased",
     "DpEase",
+    "DpIals",
     "DpPopularity",
     "Ease",
     "Evaluation",

@@ -54,11 +54,11 @@ class BprParameters(InteractionParameters):
 
     modulus_bits: Annotated[int, Field(ge=2, le=64)] = 40
     factors: Annotated[int, Field(ge=1, le=1024)] = 32
-    sweeps: Annotated[int, Field(ge=1, le=10_000)] = 20
+    sweeps: Annotated[int, Field(ge=1, le=10_000)] = 10
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
     regularization: Annotated[float, Field(ge=0, le=10)] = 0.01
     user_regularization: Annotated[float, Field(ge=1e-6, le=1e3)] = 0.05
-    local_epochs: Annotated[int, Field(ge=1, le=100)] = 1
+    local_epochs: Annotated[int, Field(ge=1, le=100)] = 2
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 512
     opponent_power: Annotated[float, Field(ge=0, le=2)] = 0.75
     server_learning_rate: Annotated[float, Field(ge=0, le=1000)] = 0.0

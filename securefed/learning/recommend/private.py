@@ -1,7 +1,8 @@
 """Recommenders whose sums hide every person: noised popularity, and EASE from noised pairs.
 
-Only these have a sound private form. Of the others, item-item models would publish exact counts,
-and matrix factorisation would need a person's bounded share in every one of dozens of sums.
+Matrix factorisation has its private form in :mod:`securefed.learning.recommend.private_als`. The
+others have none: item-item models would publish exact counts, and a party's averaged update for
+pairwise ranking has no bounded share of a person.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from securefed.learning.registry import build_task
 from securefed.learning.state import State
 
 
-class _Noised(Recommender):
-    """What both private recommenders share.
+class NoisedRecommender(Recommender):
+    """What private recommenders share.
 
     Attributes:
         noise_: after fitting: standard deviation of the noise of each value of the sum.
@@ -66,23 +67,49 @@ class _Noised(Recommender):
         plan = self.plan(len(parts))
         task = build_task(plan.kind, plan.parameters, name=plan.name)
         self.private_fit_ = fit_private(
-            task, rows, privacy, rounds=1, seed=seed, people=self.people
+            task, rows, privacy, rounds=plan.rounds, seed=seed, people=self.people
         )
         return self.load({plan.name: self.private_fit_.fit.state})
 
-    def _plan(self, kind: str, clip_norm: float) -> TaskPlan:
+    def _plan(
+        self,
+        kind: str,
+        clip_norm: float,
+        *,
+        rounds: int = 1,
+        told: Mapping[str, Any] | None = None,
+    ) -> TaskPlan:
         parameters: dict[str, Any] = {
             "items": len(self.catalogue),
             "catalogue": self.catalogue.tag,
             "chosen": list(items_to_texts(self.chosen_items(), len(self.catalogue))),
             "most": self.most,
+            **(told or {}),
         }
         privacy = {"clip_norm": clip_norm, "people": self.people}
         # Every round is charged, also one that aborts, so that there is no spare one.
-        return TaskPlan(kind, kind, 1, parameters, privacy)
+        return TaskPlan(kind, kind, rounds, parameters, privacy)
 
 
-class DpPopularity(_Noised, Popularity):
+def above_noise(counts: NDArray[np.float64], noise: float, min_support: float) -> NDArray[np.bool_]:
+    """Return which noised counts reach the support and what noise alone reaches.
+
+    The largest of n normal deviates is about sqrt(2 log n).
+
+    Raises:
+        NoResultError: none does.
+    """
+    chance = math.sqrt(2 * math.log(max(2, len(counts)))) * noise
+    kept = counts >= max(float(min_support), chance)
+    if not kept.any():
+        raise NoResultError(
+            "no count rises above its noise: this needs more people, a larger epsilon, or a "
+            "smaller catalogue"
+        )
+    return np.asarray(kept, dtype=np.bool_)
+
+
+class DpPopularity(NoisedRecommender, Popularity):
     """Noised popularity: the floor that is left where privacy is strict or people are few."""
 
     def __init__(
@@ -124,20 +151,14 @@ class DpPopularity(_Noised, Popularity):
         if state["sum"].shape != (len(self.catalogue),):
             raise MisuseError("the counts are of another catalogue")
         self.noise_ = float(state["noise"])
-        chance = math.sqrt(2 * math.log(max(2, len(self.catalogue)))) * self.noise_
-        least = max(float(self.min_support), chance)
         counts = np.asarray(state["sum"], dtype=np.float64)
-        self.popularity_ = np.where(counts >= least, counts, 0.0)
+        kept = above_noise(counts, self.noise_, self.min_support)
+        self.popularity_ = np.where(kept, counts, 0.0)
         self.supported_ = np.flatnonzero(self.popularity_).astype(np.int64)
-        if not self.supported_.size:
-            raise NoResultError(
-                "no count rises above its noise: this needs more people, a larger epsilon, or a "
-                "smaller catalogue"
-            )
         return self
 
 
-class DpEase(_Noised, GramRecommender):
+class DpEase(NoisedRecommender, GramRecommender):
     """EASE from noised pairs; needs many people, see the benchmarks.
 
     What lies within the noise is cut off the Gram matrix: eigenvalues below twice the largest that

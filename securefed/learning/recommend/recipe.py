@@ -193,7 +193,7 @@ class Recipe:
         try:
             return add_plan(federation, plan, name)
         except MisuseError as error:
-            goal, form = "with", "has no private form; DpPopularity and DpEase have one"
+            goal, form = "with", "has no private form; DpPopularity, DpEase and DpIals have one"
             if plan.privacy:
                 goal, form = "without", "adds noise by what the goal says"
             raise MisuseError(
