@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
+from typing import Any
 
 import pytest
-from support.agreements import encrypted, identity_of, party_name, plain_agreement
+from support.agreements import (
+    changed,
+    encrypted,
+    identity_of,
+    member,
+    party_name,
+    plain_agreement,
+    plain_toml,
+    without,
+)
 from support.seeded import seeded
 from support.trustees import fixed_primes
 
@@ -105,3 +116,171 @@ def test_the_record_of_the_key_is_as_long_as_foretold(n, who):
     )
     assert 0 <= key_record_bytes(agreement) - len(record) < 100 + 3 * n
     assert largest_leaf(agreement) >= key_record_bytes(agreement)
+
+
+# Which agreements may encrypt
+
+
+def test_an_agreement_from_before_there_were_ciphertexts_keeps_its_digest():
+    vectors = Path(__file__).parent / "vectors" / "ledger"
+    agreement = load_agreement((vectors / "agreement.toml").read_text())
+    assert agreement.paillier is None
+    assert b"paillier" not in agreement.canonical_bytes()
+    assert agreement.canonical_bytes() in (vectors / "bundle").read_bytes()
+
+
+def bent(mode: str, who: str, path: str, value: Any, n: int = 3) -> dict[str, Any]:
+    return changed(encrypted(plain_agreement(n), mode, who), path, value)
+
+
+DEALER = {key: value for key, value in member("dealer").items() if key != "tls_fingerprint"}
+BOTH = {"key_bits": 3072, "dealer": DEALER, "key_holder": member("key-holder")}
+SAME_NAME = member("key-holder") | {"name": "hub"}
+
+
+@pytest.mark.parametrize(
+    ("plain", "key", "words", "remedy"),
+    [
+        (
+            bent("masking", "dealer", "aggregation.mode", "masking"),
+            "paillier", 'with mode = "masking" nothing is encrypted', 'to "layered"',
+        ),
+        (
+            without(encrypted(plain_agreement(3), "layered", "dealer"), "paillier"),
+            "paillier", 'mode = "layered" encrypts every vector', "the dealer's name",
+        ),
+        (
+            without(encrypted(plain_agreement(3), "paillier", "dealer"), "paillier.dealer"),
+            "paillier.dealer", "must be there, or else paillier.key_holder", "name who deals",
+        ),
+        (
+            bent("layered", "dealer", "paillier", BOTH),
+            "paillier.dealer", "and not both", "name who deals",
+        ),
+        (
+            bent("paillier", "key_holder", "aggregation.mode", "paillier"),
+            "paillier.key_holder", "could open every party's vector", "paillier.dealer instead",
+        ),
+        (
+            encrypted(plain_agreement(101), "layered", "dealer"),
+            "aggregation.mode", "for at most 100 parties", 'set it to "masking"',
+        ),
+        (
+            bent("layered", "key_holder", "paillier.key_holder", SAME_NAME),
+            "paillier.key_holder.name", "the same as that of coordinator", "its own",
+        ),
+        (
+            bent("layered", "key_holder", "paillier.key_holder", member("hub")),
+            "paillier.key_holder.name", "the same as that of coordinator", "its own",
+        ),
+        (
+            bent("layered", "key_holder", "paillier.key_holder", member("party-1")),
+            "paillier.key_holder.name", r"the same as that of parties\[1\]", "its own",
+        ),
+        (
+            bent("layered", "dealer", "paillier.dealer", DEALER | {
+                "public_key": member("party-2")["public_key"]
+            }),
+            "paillier.dealer.public_key", r"the same as that of parties\[2\]", "its own",
+        ),
+        (
+            bent("layered", "key_holder", "paillier.key_holder.public_key", "02" + "00" * 31),
+            "paillier.key_holder.public_key", "not an Ed25519", "paste the key",
+        ),
+        (
+            bent("layered", "dealer", "paillier.key_bits", 2047),
+            "paillier.key_bits", "is no multiple of 64", "expected: length of the modulus",
+        ),
+        (
+            bent("layered", "dealer", "paillier.key_bits", 1024),
+            "paillier.key_bits", "is less than 2048", "expected: length of the modulus",
+        ),
+        (
+            bent("layered", "dealer", "paillier.key_bits", 3000),
+            "paillier.key_bits", "is no multiple of 64", "expected: length of the modulus",
+        ),
+        (
+            bent("layered", "dealer", "paillier.key_bits", 4160),
+            "paillier.key_bits", "is greater than 4096", "expected: length of the modulus",
+        ),
+        (
+            bent("layered", "dealer", "paillier.dealer.tls_fingerprint", "ab" * 32),
+            "paillier.dealer.tls_fingerprint", "is not a known key", "remove it",
+        ),
+    ],
+)  # fmt: skip
+def test_a_key_that_does_not_fit_the_mode_is_refused_by_name(plain, key, words, remedy):
+    with pytest.raises(AgreementError, match=words) as caught:
+        agreement_from(plain)
+    assert caught.value.key == key
+    assert remedy in caught.value.remedy
+
+
+def test_a_hundred_parties_may_encrypt():
+    assert agreement_from(encrypted(plain_agreement(100), "layered", "dealer"))
+
+
+def test_a_vector_of_more_ciphertexts_than_a_node_reads_is_refused():
+    plain = bent("layered", "dealer", "tasks.0.dimension", 2**28)
+    plain = changed(plain, "tasks.0.modulus_bits", 64)
+    plain = changed(plain, "aggregation.max_message_bytes", 2**34)
+    accepted = agreement_from(plain)
+    assert encrypted_bytes(accepted, accepted.tasks[0]) < 2**33
+    # 64 bits and 7 for a hundred parties leave 28 lanes, and 2^28 values then need 9.6 million.
+    crowded = encrypted(plain_agreement(100), "layered", "dealer")
+    crowded = changed(crowded, "tasks.0.dimension", 2**28)
+    crowded = changed(crowded, "tasks.0.modulus_bits", 64)
+    with pytest.raises(AgreementError, match="max_message_bytes"):
+        agreement_from(crowded)
+
+
+@pytest.mark.parametrize(("table", "near"), [("dealer", "name"), ("key_holder", "tls_fingerprint")])
+def test_an_unknown_key_inside_a_nested_table_is_named_with_its_line(table, near):
+    text = agreement_to_toml(agreement_from(encrypted(plain_agreement(3), "layered", table)))
+    lines = text.splitlines()
+    place = lines.index(f"[paillier.{table}]")
+    at = next(i for i in range(place, len(lines)) if lines[i].startswith(f"{near} = "))
+    lines[at] = lines[at].replace(near, f"{near}s", 1)
+    with pytest.raises(AgreementError, match=rf"line {at + 1}\)") as caught:
+        load_agreement("\n".join(lines))
+    assert caught.value.key == f"paillier.{table}.{near}s"
+    assert caught.value.remedy == f"did you mean {near!r}?"
+
+
+def warnings_of(mode: str, who: str, key_bits: int) -> list[str]:
+    return validate(agreement_from(encrypted(plain_agreement(3), mode, who, key_bits=key_bits)))
+
+
+def test_a_short_key_and_ciphertexts_without_masks_are_warned_of():
+    short, bare = "112-bit security", "whoever gets a quorum of the shares one day"
+
+    def told(mode: str, who: str, key_bits: int) -> tuple[bool, bool]:
+        text = " ".join(warnings_of(mode, who, key_bits))
+        return short in text, bare in text
+
+    assert told("layered", "key_holder", 3072) == (False, False)
+    assert told("layered", "dealer", 2048) == (True, False)
+    assert told("layered", "dealer", 3008) == (True, False)
+    assert told("paillier", "dealer", 4096) == (False, True)
+    assert told("paillier", "dealer", 2048) == (True, True)
+
+
+def test_a_message_limit_below_the_ciphertexts_or_the_record_is_refused_with_what_would_do():
+    small = encrypted(plain_agreement(3), "layered", "dealer", key_bits=4096)
+    need = largest_leaf(agreement_from(small))
+    with pytest.raises(AgreementError, match=r"\(extend\)") as caught:
+        agreement_from(changed(small, "aggregation.max_message_bytes", 2**16))
+    enough = int(caught.value.remedy.split()[-1])
+    assert enough >= need
+    agreement_from(changed(small, "aggregation.max_message_bytes", enough))
+    large = changed(small, "tasks.0.dimension", 10**6)
+    with pytest.raises(AgreementError, match=r"\(encrypt\)"):
+        agreement_from(changed(large, "aggregation.max_message_bytes", 2**22))
+
+
+def test_the_text_of_a_file_reads_back_with_the_tables_inside_the_table():
+    for mode, who in (("paillier", "dealer"), ("layered", "key_holder")):
+        plain = encrypted(plain_agreement(3), mode, who)
+        agreement = agreement_from(plain)
+        assert load_agreement(plain_toml(plain)).digest() == agreement.digest()
+        assert load_agreement(agreement_to_toml(agreement)).digest() == agreement.digest()

@@ -37,7 +37,8 @@ from protocols.errors import (
     WireError,
 )
 from securefed.cli.exit_codes import ExitCode, exit_code
-from securefed.draft import PARAMETERS, Draft, DraftMember
+from securefed.draft import Draft, DraftMember
+from securefed.draft_parameters import PARAMETERS
 from securefed.signing import SignatureState, signing_status, write_signature
 
 
@@ -182,6 +183,62 @@ def test_init_can_hide_companies_let_a_person_be_at_several_and_let_the_clip_nor
     moves = plain["tasks"][0]["privacy"]["adaptive"]
     assert moves == {"quantile": 0.5, "rate": 0.1, "lowest": 0.1, "highest": 9.0}
     assert "# share of people whose vectors should be within the clip norm\nquantile = 0.5" in text
+
+
+def test_init_can_have_every_vector_encrypted_and_says_who_makes_the_key(
+    run: Run, tmp_path: Path
+) -> None:
+    ring = create_keys(tmp_path / "keys", "mint", WORDS.encode(), log2_cost=14)
+    mint = f"mint:{ring.identity.public.raw.hex()}:{ring.tls.fingerprint}"
+    for mode in ("paillier", "layered"):
+        chosen = ("--aggregation", mode, "--dealer", mint, "--key-bits", 2048, "--force")
+        done = run("init", "--people", 5000, *chosen)
+        assert done.code == ExitCode.OK, done.err
+        file = tmp_path / "agreement.toml"
+        file.write_text(
+            fill_in(file.read_text(), "coordinator", *(f"party-{i}" for i in range(1, 6)))
+        )
+        agreement = load_agreement(file.read_text())
+        assert agreement.aggregation.mode == mode
+        assert agreement.paillier.key_bits == 2048
+        assert agreement.verify_key("mint").raw == ring.identity.public.raw
+        valid = run("validate", file, "--json").json
+        assert any("112-bit security" in warning for warning in valid["warnings"])
+    run("init", "h.toml", "--people", 5000, "--aggregation", "layered", "--key-holder", "notary")
+    plain = tomllib.loads((tmp_path / "h.toml").read_text())
+    assert plain["paillier"]["key_bits"] == 3072
+    assert plain["paillier"]["key_holder"]["tls_fingerprint"].startswith("PASTE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--dealer", "mint"), "--dealer is about the Paillier key: leave it out"),
+        (("--key-bits", "3072"), "--key-bits is about the Paillier key"),
+        (("--aggregation", "layered"), "give --dealer NAME, or else --key-holder NAME"),
+        (("--aggregation", "paillier"), "makes the Paillier key: give --dealer NAME"),
+        (("--aggregation", "paillier", "--key-holder", "k"), "give --dealer NAME instead"),
+        (("--aggregation", "layered", "--key-holder", "k", "--dealer", "d"), "--key-holder NAME"),
+        (("--aggregation", "summing"), "'masking', 'paillier',"),
+    ],
+)
+def test_a_mode_and_a_key_that_do_not_match_are_refused_with_what_to_give(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = run("init", "--people", 5000, *arguments)
+    assert done.code == ExitCode.USAGE
+    assert words in " ".join(done.err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_of_a_length_that_no_agreement_takes_is_refused_before_anything_is_written(
+    run: Run, tmp_path: Path
+) -> None:
+    chosen = ("--aggregation", "layered", "--dealer", "mint", "--key-bits", 1024)
+    done = run("init", "--people", 5000, *chosen)
+    assert done.code == ExitCode.AGREEMENT
+    assert "paillier.key_bits: is less than 2048" in done.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_everybody_sees_the_privacy_plan_before_signing(run: Run, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 from support.agreements import changed, identity_of, make_agreement, plain_agreement
 
 from protocols.agreement import load_agreement, validate
+from protocols.agreement.model import Paillier
 from protocols.agreement.noise import planned_cost
 from protocols.errors import AgreementError, PrivacyParameterError
 from securefed.agreement_text import agreement_to_toml, toml_value
-from securefed.draft import PARAMETERS, Draft, DraftMember, spell_out
+from securefed.draft import Draft, DraftMember
 from securefed.draft_noise import DraftClip, DraftNoise
+from securefed.draft_parameters import PARAMETERS, spell_out
 from securefed.federation import MemberKeys
 from securefed.learning.registry import build_task
 
@@ -90,6 +92,42 @@ def test_a_new_agreement_without_noise_accepts_that_in_writing() -> None:
     assert agreement.privacy.mechanism == "none"
     assert agreement.privacy.accept_no_differential_privacy
     assert any("differential privacy is off" in warning for warning in validate(agreement))
+
+
+@pytest.mark.parametrize("mode", ["paillier", "layered"])
+def test_a_new_agreement_may_encrypt_and_explains_the_key(mode: str) -> None:
+    names = ("dealer", "key_holder")[: 1 if mode == "paillier" else 2]
+    for who in names:
+        raw = identity_of(who).public.raw.hex()
+        named = DraftMember(who.replace("_", "-"), MemberKeys(raw, raw))
+        lead = replace(draft("glm-logistic", None, keys=True), mode=mode, **{who: named})
+        text = lead.to_toml()
+        agreement = load_agreement(text)
+        assert agreement.aggregation.mode == mode
+        assert agreement.paillier.key_bits == 3072
+        assert load_agreement(agreement_to_toml(agreement)).digest() == agreement.digest()
+        lines = text.splitlines()
+        field = Paillier.model_fields[who].description
+        assert lines[lines.index(f"[paillier.{who}]") - 1] == f"# {field}"
+        assert f"# {Paillier.model_fields['key_bits'].description}\nkey_bits = 3072" in text
+        assert "# 5. The " in text
+    assert "# 5. The " not in draft("glm-logistic", None).to_toml()
+
+
+def test_keys_of_a_dealer_or_key_holder_that_nobody_knows_yet_are_left_to_be_pasted() -> None:
+    lead = replace(
+        draft("glm-logistic", None, keys=True), mode="layered", key_holder=DraftMember("keeper")
+    )
+    text = lead.to_toml()
+    keeper = tomllib.loads(text)["paillier"]["key_holder"]
+    assert keeper == {
+        "name": "keeper",
+        "public_key": "PASTE the public key of keeper",
+        "tls_fingerprint": "PASTE the TLS fingerprint of keeper",
+    }
+    with pytest.raises(AgreementError, match="placeholder") as caught:
+        load_agreement(text)
+    assert caught.value.key.startswith("paillier.key_holder")
 
 
 def test_a_promise_may_leave_nothing_if_all_others_collude_and_says_so() -> None:

@@ -10,19 +10,20 @@ import typer
 
 from protocols.agreement.fields import PLACEHOLDER
 from protocols.errors import MisuseError
-from securefed.cli import noise_options
+from securefed.cli import noise_options, sum_options
 from securefed.cli.options import JsonOption
 from securefed.cli.output import console, print_json
+from securefed.cli.sum_options import MEMBER, ModeName
 from securefed.cli.summary_view import show_warnings
-from securefed.draft import PARAMETERS, Draft, DraftMember
+from securefed.draft import Draft, DraftMember
 from securefed.draft_noise import DraftNoise
+from securefed.draft_parameters import PARAMETERS
 from securefed.learning.person import is_private
 from securefed.learning.registry import build_task
 from securefed.signing import write_text
 from securefed.summary import counted
 
 _NOISED, _PLAIN, _COMPANIES = "dp-logistic", "glm-logistic", "torch"
-_MEMBER = "NAME, or NAME:PUBLIC_KEY:TLS_FINGERPRINT as keygen prints it"
 
 
 def init(
@@ -34,10 +35,10 @@ def init(
         int, typer.Option("--parties", min=2, max=1000, help="How many, if none is named.")
     ] = 5,
     party: Annotated[
-        list[str] | None, typer.Option("--party", help=f"A party; repeat it. {_MEMBER}.")
+        list[str] | None, typer.Option("--party", help=f"A party; repeat it. {MEMBER}.")
     ] = None,
     coordinator: Annotated[
-        str, typer.Option("--coordinator", help=f"Who runs the rounds. {_MEMBER}.")
+        str, typer.Option("--coordinator", help=f"Who runs the rounds. {MEMBER}.")
     ] = "coordinator",
     address: Annotated[
         str | None, typer.Option("--address", help="host:port of the coordinator.")
@@ -79,6 +80,10 @@ def init(
     deadline: Annotated[
         float, typer.Option("--deadline", help="Seconds to wait at each step of a round.")
     ] = 60.0,
+    aggregation: sum_options.AggregationMode = ModeName.MASKING,
+    key_bits: sum_options.KeyBits = None,
+    dealer: sum_options.DealerName = None,
+    key_holder: sum_options.KeyHolderName = None,
     accept: Annotated[
         bool,
         typer.Option(
@@ -127,6 +132,7 @@ def init(
         colluders=colluders,
         max_dropouts=max_dropouts,
         deadline_seconds=deadline,
+        **sum_options.read(aggregation, key_bits, dealer, key_holder),
     )
     text = draft.to_toml()
     write_text(file, text)
