@@ -13,7 +13,19 @@ import typer
 from parties.party.training import THREAD_NAME
 from protocols.errors import SecureFedError
 from protocols.version import PROTOCOL_VERSION, __version__
-from securefed.cli import agreement, audit, demo, init, keygen, ledger, nodes, privacy, sign
+from securefed.cli import (
+    agreement,
+    audit,
+    ceremony,
+    demo,
+    init,
+    keygen,
+    keyholder,
+    ledger,
+    nodes,
+    privacy,
+    sign,
+)
 from securefed.cli.exit_codes import ExitCode, exit_code
 from securefed.cli.output import error_to_plain, print_error, print_json
 
@@ -53,6 +65,8 @@ app.command("sign")(sign.sign)
 app.command("schema")(agreement.schema)
 app.add_typer(nodes.coordinator_app, name="coordinator")
 app.add_typer(nodes.party_app, name="party")
+app.add_typer(ceremony.ceremony_app, name="ceremony")
+app.add_typer(keyholder.keyholder_app, name="keyholder")
 app.add_typer(privacy.privacy_app, name="privacy")
 app.command("audit")(audit.audit)
 app.add_typer(ledger.ledger_app, name="ledger")

@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from securefed.cli import main
+from securefed.cli import app, main
 
 WORDS = "correct horse battery"
 
@@ -31,11 +33,18 @@ class Done:
 Run = Callable[..., Done]
 
 
+@lru_cache(1)
+def built() -> Any:
+    """The whole command line, put together once: typer does it anew at every call."""
+    return typer.main.get_command(app)
+
+
 def commands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> Run:
     """Go to a directory; return what runs a command there."""
     monkeypatch.chdir(home)
+    monkeypatch.setattr("securefed.cli.app", built())
     monkeypatch.setenv("SECUREFED_PASSPHRASE", WORDS)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "dumb")
