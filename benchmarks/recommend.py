@@ -2,8 +2,8 @@
 
 Run: python benchmarks/recommend.py --data DIR [--part NAME ...] [--svg FILE]. DIR holds
 ml-latest-small/ratings.csv and movies.csv. Each user's last rating is hidden; all ratings count as
-liked. Parts: table, choose, frontier, cold, private,
-scale.
+liked. Parts: table, pairwise, choose, frontier, cold, private. --scale is about generated people
+instead and needs no data; --svg then draws how many of them privacy needs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from recommend_plot import drawing, quarters
+from recommend_scale import scale
 
 from protocols.errors import NoResultError
 from securefed import Federation
 from securefed.learning import PersonPrivacy
 from securefed.learning.recommend import (
+    Bpr,
     Calibration,
     Catalogue,
     ContentBased,
     DpEase,
+    DpIals,
     DpPopularity,
     Ease,
     Evaluation,
@@ -44,7 +48,7 @@ from securefed.learning.recommend import (
     leave_last_out,
 )
 from securefed.learning.recommend.evaluation import ScoreItems
-from securefed.learning.recommend.gram import ease_weights
+from securefed.learning.recommend.private_als_task import PERSON_NORM
 from securefed.learning.recommend.private_gram import count_norm, pair_norm
 
 COMPANIES = 10
@@ -187,6 +191,33 @@ def table(films: Films) -> None:
     print("\n" + "\n".join(notes))
 
 
+def pairwise(films: Films) -> None:
+    """BPR by federated averaging: local-only, federated, plain averaging, pooled; several seeds."""
+    pooled_rows, cat = [films.holdout.train], films.catalogue
+    support = Popularity(cat, max_users=1024).fit_plain(pooled_rows)
+    print(HEADER)
+    show("BPR, local-only", [
+        local_only(films, seed, lambda: Bpr(cat, min_support=1)) for seed in range(SPLITS)
+    ])  # fmt: skip
+    dealt = [[part.train for part in split(films.holdout, seed)] for seed in range(SPLITS)]
+
+    def together(seed: int, **changes: float) -> Evaluation:
+        model = Bpr(cat, support=support, max_users=1024, seed=seed).set_params(**changes)
+        return measured(films, model.fit_plain(dealt[seed], seed=seed).scores)
+
+    show("BPR, federated", [together(seed) for seed in range(SPLITS)])
+    show("BPR, federated, plain averaging (rate 1)",
+         [together(seed, server_learning_rate=1.0) for seed in range(SPLITS)])  # fmt: skip
+    whole = [
+        Bpr(cat, support=support, max_users=1024, seed=seed).fit_plain(pooled_rows, seed=seed)
+        for seed in range(SPLITS)
+    ]
+    show("BPR, pooled", [measured(films, model.scores) for model in whole])
+    model, cost = federated(films, lambda: Bpr(cat, max_users=MAX_USERS))
+    show("BPR, federated, real nodes", [measured(films, model.scores)])
+    print(f"\n{cost}")
+
+
 def frontier(films: Films, svg: Path | None) -> None:
     """Accuracy against coverage: discount, weights in training, calibration."""
     pooled_rows, cat = [films.holdout.train], films.catalogue
@@ -215,7 +246,14 @@ def frontier(films: Films, svg: Path | None) -> None:
         show(f"EASE, calibrated {weight}", [found])
         curves.setdefault("EASE, calibrated", []).append((found.bias.coverage, found.hit_rate))
     if svg is not None:
-        svg.write_text(drawing(curves), encoding="utf-8")
+        points = [point for curve in curves.values() for point in curve]
+        picture = drawing(
+            "Hit rate over catalogue coverage",
+            dict(curves),
+            quarters("share of the catalogue recommended to anybody", 1.05 * max(points)[0], 2),
+            quarters("HR@10, full ranking", 1.1 * max(hits for _, hits in points), 3),
+        )
+        svg.write_text(picture, encoding="utf-8")
 
 
 def calibrated(films: Films, model: Recommender, weight: float) -> ScoreItems:
@@ -235,49 +273,6 @@ def calibrated(films: Films, model: Recommender, weight: float) -> ScoreItems:
     return score
 
 
-def drawing(curves: dict[str, list[tuple[float, float]]]) -> str:
-    """Return an SVG of hit rate over coverage."""
-    wide, high, edge = 640, 400, 60
-    points = [point for curve in curves.values() for point in curve]
-    right, top = max(x for x, _ in points) * 1.05, max(y for _, y in points) * 1.1
-    colours = ("#1b6ca8", "#c8553d", "#588b3a", "#7b4ea3")
-
-    def place(point: tuple[float, float]) -> tuple[float, float]:
-        x = edge + point[0] / right * (wide - 2 * edge)
-        return x, high - edge - point[1] / top * (high - 2 * edge)
-
-    lines = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" role="img" '
-            'aria-label="Hit rate over catalogue coverage" font-family="sans-serif" font-size="12">'
-        ),
-        f'<rect width="{wide}" height="{high}" fill="white"/>',
-        f'<path d="M{edge} {edge}V{high - edge}H{wide - edge}" fill="none" stroke="#444"/>',
-        (
-            f'<text x="{wide / 2}" y="{high - 15}" text-anchor="middle">share of the catalogue '
-            "recommended to anybody</text>"
-        ),
-        f'<text x="15" y="{edge - 20}">HR@10, full ranking</text>',
-    ]
-    for step in range(1, 5):
-        x, y = place((right * step / 4, top * step / 4))
-        lines.append(f'<text x="{x:.0f}" y="{high - edge + 16}" text-anchor="middle">'
-                     f"{right * step / 4:.2f}</text>")  # fmt: skip
-        lines.append(f'<text x="{edge - 6}" y="{y + 4:.0f}" text-anchor="end">'
-                     f"{top * step / 4:.3f}</text>")  # fmt: skip
-    for number, (name, curve) in enumerate(curves.items()):
-        colour = colours[number % len(colours)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, curve))
-        lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        lines += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>'
-            for x, y in map(place, curve)
-        ]
-        lines.append(f'<text x="{edge + 15}" y="{high - edge - 80 + 18 * number}" fill="{colour}">'
-                     f"{name}</text>")  # fmt: skip
-    return "\n".join([*lines, "</svg>", ""])
-
-
 def user_auc(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     """Return the mean over users of the chance that a liked item stands before another one."""
     found = []
@@ -289,17 +284,42 @@ def user_auc(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
 
 
 def choose(films: Films) -> None:
-    """Choose EASE's regularisation on each user's last but one rating; the test stays unseen."""
+    """Choose parameters on each user's last but one rating; the test stays unseen."""
     inner = leave_last_out(films.holdout.train)
     counts = Histories.from_interactions(inner.train).raters.astype(np.float64)
+
+    def found(model: Recommender) -> Evaluation:
+        evaluator = Evaluator(counts)
+        evaluator.add(model.scores, inner)
+        return evaluator.result()
+
     model = Ease(films.catalogue).fit_plain([inner.train])
-    print("| regularization | HR@10 | NDCG@10 |")
+    print("| EASE, regularization | HR@10 | NDCG@10 |")
     print("| --- | --- | --- |")
     for value in (50.0, 100.0, 200.0, 400.0, 800.0):
-        evaluator = Evaluator(counts)
-        evaluator.add(model.reweight(value).scores, inner)
-        found = evaluator.result()
-        print(f"| {value:g} | {found.hit_rate:.4f} | {found.ndcg:.4f} |", flush=True)
+        seen = found(model.reweight(value))
+        print(f"| {value:g} | {seen.hit_rate:.4f} | {seen.ndcg:.4f} |", flush=True)
+    parts = [part.train for part in split(inner, 0)]
+    support = Popularity(films.catalogue, max_users=1024).fit_plain(parts)
+    print("\n| BPR, ten companies, three seeds | HR@10 | NDCG@10 | HR@10 of 100 |")
+    print("| --- | --- | --- | --- |")
+    for changes in (
+        {}, {"sweeps": 20}, {"sweeps": 20, "local_epochs": 1}, {"opponent_power": 0.0},
+        {"opponent_power": 0.5}, {"opponent_power": 1.0}, {"factors": 64}, {"learning_rate": 0.02},
+        {"user_regularization": 0.2},
+    ):  # fmt: skip
+        runs = [
+            found(
+                Bpr(films.catalogue, support=support, max_users=1024, seed=seed)
+                .set_params(**changes)
+                .fit_plain(parts, seed=seed)
+            )
+            for seed in range(3)
+        ]
+        cells = [np.mean([getattr(run, name) for run in runs])
+                 for name in ("hit_rate", "ndcg", "sampled_hit_rate")]  # fmt: skip
+        print(f"| {changes or 'defaults'} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |",
+              flush=True)  # fmt: skip
 
 
 def cold(films: Films) -> None:
@@ -352,115 +372,57 @@ def cold(films: Films) -> None:
         print(f"  {name}: HR@10 {found.hit_rate:.3f}, of 100 {found.sampled_hit_rate:.3f}")
 
 
-def noise_for(epsilon: float, norm: float, size: int, parties: int) -> PersonPrivacy:
-    """Return the least noise for one sum at ``epsilon``, all parties honest."""
+def noise_for(epsilon: float, norm: float, size: int, parties: int, rounds: int) -> PersonPrivacy:
+    """Return the least noise for some sums that cost ``epsilon`` together, all parties honest."""
     start = PersonPrivacy(norm, 1.0, 1.0, parties, DELTA)
-    return start.at_epsilon(epsilon, dimension=size, rounds=1)
+    return start.at_epsilon(epsilon, dimension=size, rounds=rounds)
 
 
 def private(films: Films) -> None:
     """The same 610 users under differential privacy: it fails, and by how much."""
     parts = [part.train for part in split(films.holdout, 0)]
     people, cat = films.holdout.train.people, films.catalogue
-    chosen = np.argsort(-films.popularity, kind="stable")[:400]
+    chosen = np.argsort(-films.popularity, kind="stable")[:400].tolist()
     print(HEADER)
     for epsilon in (8.0, 3.0, 1.0):
-        floor = DpPopularity(cat, people=people)
-        level = noise_for(epsilon, count_norm(20), len(cat), len(parts))
-        try:
-            found = measured(films, floor.fit_noised(parts, level).scores)
-        except NoResultError:
-            print(f"| noised popularity, eps {epsilon:g} | nothing rises above the noise |")
-        else:
-            show(f"noised popularity, eps {epsilon:g}", [found])
-        pairs = DpEase(cat, chosen=chosen.tolist(), people=people)
-        level = noise_for(epsilon, pair_norm(20), 400 * 401 // 2, len(parts))
-        show(f"noised EASE, eps {epsilon:g}",
-             [measured(films, pairs.fit_noised(parts, level).scores)])  # fmt: skip
-
-
-def scale() -> None:
-    """Generated people from 10^3 to 10^6: where noised pairs begin to beat noised counts.
-
-    Beyond 10^4 people the exact matrix is summed and Gaussian noise of the deviation that the
-    private sum would have is added: the same distribution up to the grid.
-    """
-    items, most = 200, 12
-    print("| people | eps | popularity HR@10 | noised EASE | EASE without noise |")
-    print("| --- | --- | --- | --- | --- |")
-    for people in (1_000, 10_000, 100_000, 1_000_000):
-        train, test = crowd(people, items, most)
-        gram = train.gram().astype(np.float64)
-        exact = sampled_hits(ease_weights(gram, 50.0), test)
-        floor = sampled_hits(np.tile(np.diagonal(gram), (items, 1)), test)
-        for epsilon in (8.0, 1.0):
-            level = noise_for(epsilon, pair_norm(most), items * (items + 1) // 2, COMPANIES)
-            deviation = level.plan(
-                items * (items + 1) // 2, parties=COMPANIES, people=people
-            ).noise_deviation
-            rng = np.random.default_rng(0)
-            noise = np.triu(rng.normal(0, deviation, (items, items)))
-            model = DpEase(Catalogue.numbered(items), chosen=range(items), people=people)
-            model.noise_ = deviation
-            weights = model.weights(gram + noise + np.triu(noise, 1).T)
-            found = sampled_hits(weights, test)
-            print(f"| {people:,} | {epsilon:g} | {floor:.4f} | {found:.4f} | {exact:.4f} |",
-                  flush=True)  # fmt: skip
-
-
-def crowd(
-    people: int, items: int, most: int
-) -> tuple[Histories, tuple[Histories, NDArray[np.int64]]]:
-    """Return generated histories, and 5000 tested users with a hidden item each."""
-    rng = np.random.default_rng(1)
-    kinds = rng.integers(10, size=items)
-    popularity = 1 / (1 + rng.permutation(items)) ** 0.7
-    tastes = np.full((10, items), 0.05) + (kinds == np.arange(10)[:, np.newaxis])
-    rows: list[NDArray[np.int64]] = []
-    for start in range(0, people + 5_000, 50_000):
-        count = min(50_000, people + 5_000 - start)
-        liked = np.stack([rng.integers(10, size=count) for _ in range(2)])
-        weight = np.log(popularity * (tastes[liked[0]] + tastes[liked[1]]))
-        keys = weight + rng.gumbel(size=weight.shape)
-        rows.append(np.argpartition(-keys, most + 1, axis=1)[:, : most + 1].astype(np.int64))
-    whole = np.concatenate(rows)
-    order = rng.permuted(whole, axis=1)
-
-    def histories(block: NDArray[np.int64]) -> Histories:
-        starts = np.arange(len(block) + 1, dtype=np.int64) * block.shape[1]
-        return Histories(starts, block.ravel(), items)
-
-    tested = order[people:]
-    return histories(order[:people, :most]), (histories(tested[:, :most]), tested[:, most])
-
-
-def sampled_hits(weights: NDArray[np.float64], test: tuple[Histories, NDArray[np.int64]]) -> float:
-    """Return HR@10 of the full ranking."""
-    histories, targets = test
-    known = histories.dense()
-    scores = np.where(known > 0, np.nan, known @ weights)
-    own = scores[np.arange(len(targets)), targets][:, np.newaxis]
-    return float(((scores >= own).sum(axis=1) <= 10).mean())
+        for name, model, norm, size, rounds in (
+            ("popularity", DpPopularity(cat, people=people), count_norm(20), len(cat), 1),
+            ("EASE", DpEase(cat, chosen=chosen, people=people), pair_norm(20), 400 * 401 // 2, 1),
+            ("iALS", DpIals(cat, chosen=chosen, people=people), PERSON_NORM, 400 * 8 + 36, 4),
+        ):
+            level = noise_for(epsilon, norm, size, len(parts), rounds)
+            title = f"noised {name}, eps {epsilon:g}"
+            try:
+                scores = model.fit_noised(parts, level).scores
+            except NoResultError:
+                print(f"| {title} | nothing rises above the noise |", flush=True)
+            else:
+                show(title, [measured(films, scores)])
 
 
 def main() -> None:
     """Print the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--part", action="append", default=[])
+    parser.add_argument("--scale", action="store_true")
     parser.add_argument("--svg", type=Path, default=None)
     told = parser.parse_args()
-    parts = told.part or ["table", "choose", "frontier", "cold", "private", "scale"]
+    if told.scale:
+        scale(told.svg)
+        return
+    if told.data is None:
+        parser.error("give --data DIR, or --scale")
     films = read_films(told.data / "ml-latest-small")
-    for name in parts:
+    plain = {"table": table, "pairwise": pairwise, "choose": choose, "cold": cold,
+             "private": private}  # fmt: skip
+    for name in told.part or ["table", "pairwise", "choose", "frontier", "cold", "private"]:
         start = time.perf_counter()
         print(f"\n## {name}\n")
-        if name == "scale":
-            scale()
-        elif name == "frontier":
+        if name == "frontier":
             frontier(films, told.svg)
         else:
-            {"table": table, "choose": choose, "cold": cold, "private": private}[name](films)
+            plain[name](films)
         print(f"\n{time.perf_counter() - start:.0f} s", flush=True)
 
 

@@ -221,7 +221,8 @@ class DpEase(NoisedRecommender, GramRecommender):
         values, vectors = np.linalg.eigh(gram)
         kept = values > floor
         clean = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
-        return ease_weights(clean, max(self.regularization, floor / 5))
+        # A smaller ridge than what was cut off would trust the directions that are left too much.
+        return ease_weights(clean, max(self.regularization, floor))
 
     def supported(self) -> NDArray[np.bool_]:
         """Return that every chosen item may be recommended."""
