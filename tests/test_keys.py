@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parties import key_files
-from parties.key_files import MAX_KEY_FILE_BYTES, stretch
+from parties.key_files import MAX_KEY_FILE_BYTES, stretch, write_new
 from parties.keys import (
     ENVIRONMENT_VARIABLE,
     KeyRing,
@@ -24,6 +24,7 @@ from parties.keys import (
     load_keys,
     read_passphrase,
 )
+from parties.sealed_files import Purpose, read_secret, write_secret
 from parties.transport.tls import PinnedPeer
 from protocols.errors import KeyFileError
 
@@ -357,3 +358,82 @@ def test_a_passphrase_file_that_others_can_read_is_refused(tmp_path: Path) -> No
 def test_a_short_passphrase_is_refused_wherever_it_comes_from() -> None:
     with pytest.raises(KeyFileError, match="has 5 bytes"):
         read_passphrase(file=None, environ={ENVIRONMENT_VARIABLE: "short"}, prompt=None)
+
+
+# Other secrets under the same passphrase
+
+
+PURPOSE = Purpose("secret", "alpha", bytes(32), bytes(32))
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_files, "LOG2_COST", CHEAP)
+
+
+def test_a_sealed_secret_comes_back_for_its_purpose_only(tmp_path: Path, cheap: None) -> None:
+    path = tmp_path / "new" / "secret"
+    write_secret(path, b"attack at dawn", PURPOSE, PASSPHRASE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_secret(path, PURPOSE, PASSPHRASE) == b"attack at dawn"
+    assert b"attack" not in path.read_bytes()
+    for other in (
+        Purpose("another", "alpha", bytes(32), bytes(32)),
+        Purpose("secret", "bravo", bytes(32), bytes(32)),
+        Purpose("secret", "alpha", bytes(31) + b"1", bytes(32)),
+        Purpose("secret", "alpha", bytes(32), bytes(31) + b"1"),
+    ):
+        with pytest.raises(KeyFileError, match="take the file that was made for it"):
+            read_secret(path, other, PASSPHRASE)
+        # Nor when the first line says that it is for this purpose.
+        text = path.read_bytes().replace(PURPOSE.digest().hex().encode(), b"%s")
+        forged = tmp_path / other.digest().hex()
+        forged.write_bytes(text.replace(b"%s", other.digest().hex().encode()))
+        forged.chmod(0o600)
+        with pytest.raises(KeyFileError, match="wrong passphrase, or damaged"):
+            read_secret(forged, other, PASSPHRASE)
+    with pytest.raises(KeyFileError, match="wrong passphrase, or damaged"):
+        read_secret(path, PURPOSE, b"another passphrase")
+    path.chmod(0o644)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        read_secret(path, PURPOSE, PASSPHRASE)
+
+
+def test_one_secret_sealed_twice_gives_two_unlike_files(tmp_path: Path, cheap: None) -> None:
+    for name in ("one", "two"):
+        write_secret(tmp_path / name, b"attack at dawn", PURPOSE, PASSPHRASE)
+    one, two = ((tmp_path / name).read_text().splitlines() for name in ("one", "two"))
+    assert one[0] != two[0]
+    assert one[2] != two[2]
+
+
+def test_a_sealed_file_that_is_bent_anywhere_is_refused(tmp_path: Path, cheap: None) -> None:
+    path = tmp_path / "secret"
+    write_secret(path, b"attack at dawn", PURPOSE, PASSPHRASE)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(KeyFileError):
+            read_secret(path, PURPOSE, PASSPHRASE)
+    for cut in (whole[:-1], whole[:40], b"", whole + b"x", whole.replace(b"SECRET", b"SECRETS")):
+        path.write_bytes(cut)
+        with pytest.raises(KeyFileError):
+            read_secret(path, PURPOSE, PASSPHRASE)
+
+
+def test_a_new_file_replaces_nothing_and_leaves_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_new(path, b"first", private=False)
+    with pytest.raises(KeyFileError, match="already exists and is not replaced"):
+        write_new(path, b"second", private=False)
+    assert path.read_bytes() == b"first"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyFileError, match="No space left"):
+        write_new(tmp_path / "other", b"x", private=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]

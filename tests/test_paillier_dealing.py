@@ -492,6 +492,59 @@ def test_every_move_out_of_order_is_refused_by_a_trustee():
         trustee.receive_transcript(None)
 
 
+def test_a_trustee_goes_on_in_another_process_with_what_it_saved():
+    run = ceremony()
+    first = run.trustees[0]
+    run.dealer.receive_key(first.announce())
+    saved = first.saved_key()
+    for one in run.trustees[1:]:
+        run.dealer.receive_key(one.announce())
+    envelope, sealed = run.dealer.deal()
+
+    def resumed(private: bytes) -> CeremonyTrustee:
+        return CeremonyTrustee.resumed(
+            run.facts, identity("alpha"), forbidden, private, check_key=check_key
+        )
+
+    with pytest.raises(RosterError, match="the dealer used another key of ours"):
+        resumed(bytes(range(32))).receive_dealing(envelope, sealed[1])
+    again = resumed(saved)
+    assert (again.state, again.index) == ("Keyed", 1)
+    assert again.receive_dealing(envelope, sealed[1]) == first.receive_dealing(envelope, sealed[1])
+    share = again.saved_share()
+    assert share == first.saved_share()
+    signed = [one.receive_dealing(envelope, sealed[one.index]) for one in run.trustees[1:]]
+    for one in (first.receive_dealing, again.receive_dealing):
+        with pytest.raises(UnexpectedMessageError, match="a second time"):
+            one(envelope, sealed[1])
+    mine = run.facts.seal(
+        identity("alpha"),
+        Countersignature(run.facts.digest(), run.facts.dealing_digest(envelope)),
+    )
+    transcript = CeremonyTranscript(envelope, (mine, *signed))
+    assert again.receive_transcript(transcript)[1] == share
+
+
+def test_a_trustee_has_nothing_to_save_before_and_after():
+    run = ceremony()
+    trustee = run.trustees[0]
+    for move in (trustee.saved_key, trustee.saved_share):
+        with pytest.raises(OutOfOrderError, match="Fresh"):
+            move()
+    envelope, sealed = run.dealt()
+    with pytest.raises(OutOfOrderError, match="Keyed"):
+        trustee.saved_share()
+    trustee.receive_dealing(envelope, sealed[1])
+    with pytest.raises(OutOfOrderError, match="Countersigned"):
+        trustee.saved_key()
+    trustee.withdraw("enough")
+    for move in (trustee.saved_key, trustee.saved_share):
+        with pytest.raises(OutOfOrderError, match="Done"):
+            move()
+    with pytest.raises(UnknownPartyError, match="mallory"):
+        CeremonyTrustee.resumed(run.facts, identity("mallory"), forbidden, bytes(range(32)))
+
+
 def test_a_dealing_that_fails_is_not_repeated():
     run = ceremony()
 
