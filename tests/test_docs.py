@@ -208,7 +208,7 @@ def check_words(command, words, line, *, whole):
             if not options[word].is_flag:
                 next(rest, None)
     places = [one for one in command.params if not any(o.startswith("-") for o in one.opts)]
-    assert arguments <= len(places), line
+    assert arguments <= len(places) or any(one.nargs < 0 for one in places), line
     if whole:
         assert not hasattr(command, "commands"), line
         assert arguments >= sum(one.required for one in places), line
