@@ -11,35 +11,42 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from protocols.agreement import Agreement, Task
+from protocols.agreement.ciphertexts import encrypted_bytes
 from protocols.agreement.ledger_sizes import round_sizes
 from protocols.agreement.noise import summed_values
 from protocols.agreement.sizes import blank_envelope, packet_size, step_sizes
 from protocols.encoding import packed_size, word_bits_for
 from protocols.intent import outputs_of, terms_of
 from protocols.rounds import RoundOpen, RoundResult
+from securefed.round_seconds import masks_per_party, round_seconds
 
-UP: Final = ("advertise", "share", "submit", "confirm", "unmask", "cosign")
+UP: Final = ("advertise", "share", "encrypt", "submit", "confirm", "decrypt", "unmask", "cosign")
 ORDER: Final = (
     "open",
     "advertise",
     "roster",
     "share",
     "deliver",
+    "encrypt",
     "submit",
+    "relay",
     "survivors",
     "confirm",
+    "open-product",
+    "decrypt",
     "confirmations",
     "unmask",
     "result",
     "extend",
     "cosign",
 )
+"""Steps of all modes; "relay" is the others' encrypted vectors, as every trustee gets them."""
+OPENING: Final = ("relay", "open-product", "decrypt")
+"""What a trustee has to do with, and a party beside a key holder has not."""
 
 DEFAULT_MBIT: Final = 100.0
 LATENCY_SECONDS: Final = 0.025
 """Assumed one-way delay of a message between companies."""
-MASK_BYTES_PER_SECOND: Final = 1e9
-"""Assumed speed of expanding and adding masks; AES hardware of 2020 reaches several times that."""
 _FLOAT_BYTES: Final = 8
 _DIGEST: Final = bytes(32)
 
@@ -52,16 +59,18 @@ class TaskForecast:
         name: of the task.
         rounds: at most.
         dimension: summed values.
-        vector_bytes: one packed masked vector.
+        vector_bytes: one packed masked vector, or one encrypted vector.
         model_bytes: the global model, handed out in every round.
         model_is_a_guess: the model's size is not known here and taken as 8 bytes a value.
         messages: bytes of each message of a round by step, as one party sends or receives it.
         up_per_round: what one party sends.
         down_per_round: what one party receives.
+        holder_messages: the same of the key holder; empty where there is none.
         masks_per_party: mask vectors that one party expands, on average.
         party_memory: at a party, without its own training.
-        coordinator_memory: at the coordinator; it does not grow with the number of parties.
-        seconds_per_round: of transfer and masking, without training, at the stated bandwidth.
+        coordinator_memory: at the coordinator; with masks alone the same for any number of parties.
+        seconds_per_round: of transfer, masking, encrypting and opening, without training, at the
+            stated bandwidth.
     """
 
     name: str
@@ -73,6 +82,7 @@ class TaskForecast:
     messages: dict[str, int]
     up_per_round: int
     down_per_round: int
+    holder_messages: dict[str, int]
     masks_per_party: float
     party_memory: int
     coordinator_memory: int
@@ -90,9 +100,11 @@ class Forecast:
         rounds: at most.
         party_up: bytes that one party sends in all.
         party_down: bytes that one party receives in all.
+        holder_up: bytes that the key holder sends in all; 0 where there is none.
+        holder_down: bytes that the key holder receives in all.
         coordinator_in: bytes that the coordinator receives in all.
         coordinator_out: bytes that it sends in all.
-        seconds: transfer and masking, without training.
+        seconds: transfer, masking, encrypting and opening, without training.
     """
 
     parties: int
@@ -101,6 +113,8 @@ class Forecast:
     rounds: int
     party_up: int
     party_down: int
+    holder_up: int
+    holder_down: int
     coordinator_in: int
     coordinator_out: int
     seconds: float
@@ -132,6 +146,9 @@ def forecast(
     # The final model of a task comes with its last result.
     down = sum(one.rounds * one.down_per_round + one.model_bytes for one in tasks)
     n = len(agreement.parties)
+    holder_up = sum(one.rounds * one.holder_messages.get("decrypt", 0) for one in tasks)
+    holder_all = sum(one.rounds * sum(one.holder_messages.values()) for one in tasks)
+    holder_down = holder_all - holder_up
     return Forecast(
         parties=n,
         mbit_per_second=mbit_per_second,
@@ -139,8 +156,10 @@ def forecast(
         rounds=agreement.max_rounds,
         party_up=up,
         party_down=down,
-        coordinator_in=n * up,
-        coordinator_out=n * down,
+        holder_up=holder_up,
+        holder_down=holder_down,
+        coordinator_in=n * up + holder_up,
+        coordinator_out=n * down + holder_down,
         seconds=sum(one.rounds * one.seconds_per_round for one in tasks),
     )
 
@@ -170,30 +189,40 @@ def opening_bytes(agreement: Agreement, task: Task, model: int) -> int:
 def _forecast_task(
     agreement: Agreement, task: Task, mbit: float, model: int | None
 ) -> TaskForecast:
-    n, d = len(agreement.parties), summed_values(agreement, task)
-    vector = packed_size(d, task.modulus_bits)
+    d = summed_values(agreement, task)
+    masked = packed_size(d, task.modulus_bits)
+    encrypted = encrypted_bytes(agreement, task)
     words = d * word_bits_for(task.modulus_bits) // 8
     model_size = _FLOAT_BYTES * d if model is None else model
     messages = _messages(agreement, task, model_size)
-    up = sum(messages[step] for step in UP)
-    masks = 1 + _neighbours(agreement)
+    holder = _holder_messages(agreement, messages)
+    if holder:
+        messages = {step: size for step, size in messages.items() if step not in OPENING}
+    up = sum(size for step, size in messages.items() if step in UP)
+    # Update in float64, words before and after masking, packed and on its way.
+    party = _FLOAT_BYTES * d + 2 * words + 2 * (masked + encrypted) + 2 * model_size
+    # Running sum, one vector in transit and unpacked, the sum as float64.
+    coordinator = 2 * words + 2 * (masked + encrypted) + _FLOAT_BYTES * d + 2 * model_size
+    if encrypted:
+        # A running product and partial decryptions, of which the coordinator has everybody's.
+        party += 0 if holder else encrypted + encrypted // 2
+        coordinator += len(agreement.trustees) * encrypted // 2
     return TaskForecast(
         name=task.name,
         rounds=task.rounds,
         dimension=d,
-        vector_bytes=vector,
+        vector_bytes=encrypted or masked,
         model_bytes=model_size,
         model_is_a_guess=model is None,
         messages=messages,
         up_per_round=up,
         down_per_round=sum(messages.values()) - up,
-        masks_per_party=masks,
-        # Update in float64, words before and after masking, packed and on its way.
-        party_memory=_FLOAT_BYTES * d + 2 * words + 2 * vector + 2 * model_size,
-        # Running sum, one vector in transit and unpacked, the sum as float64.
-        coordinator_memory=2 * words + 2 * vector + _FLOAT_BYTES * d + 2 * model_size,
-        seconds_per_round=_transfer_seconds(messages, n, mbit)
-        + (masks + n) * words / MASK_BYTES_PER_SECOND,
+        holder_messages=holder,
+        masks_per_party=masks_per_party(agreement),
+        party_memory=party,
+        coordinator_memory=coordinator,
+        seconds_per_round=_transfer_seconds(agreement, messages, holder, mbit)
+        + round_seconds(agreement, task).waited_for,
     )
 
 
@@ -205,20 +234,27 @@ def _messages(agreement: Agreement, task: Task, model: int) -> dict[str, int]:
     sizes = step_sizes(agreement, task)
     sizes["open"] = opening_bytes(agreement, task, model)
     sizes["result"] = packet_size(blank_envelope(round_, "result", hub, result))
-    vector = packed_size(summed_values(agreement, task), task.modulus_bits)
-    bare = {"open": sizes["open"] - model, "submit": sizes["submit"] - vector}
+    bare = {"open": sizes["open"] - model}
+    if agreement.paillier is None:
+        vector = packed_size(summed_values(agreement, task), task.modulus_bits)
+        bare["submit"] = sizes["submit"] - vector
+    else:
+        sizes["relay"] = (len(everybody) - 1) * sizes["encrypt"]
     sizes |= round_sizes(agreement, task, {**sizes, **bare})
-    return {step: sizes[step] for step in ORDER}
+    return {step: sizes[step] for step in ORDER if step in sizes}
 
 
-def _neighbours(agreement: Agreement) -> float:
-    """Parties that one party shares a mask with, on average: either of the two drew the other."""
-    others = len(agreement.parties) - 1
-    chance = agreement.holders / others
-    return others * (1 - (1 - chance) ** 2)
+def _holder_messages(agreement: Agreement, messages: Mapping[str, int]) -> dict[str, int]:
+    """Return what the key holder is sent and sends: every party's vector, and no model."""
+    if agreement.paillier is None or agreement.paillier.key_holder is None:
+        return {}
+    sizes = {step: messages[step] for step in OPENING}
+    return sizes | {"relay": len(agreement.parties) * messages["encrypt"]}
 
 
-def _transfer_seconds(messages: Mapping[str, int], parties: int, mbit: float) -> float:
+def _transfer_seconds(
+    agreement: Agreement, messages: Mapping[str, int], holder: Mapping[str, int], mbit: float
+) -> float:
     # Steps wait for each other, and the coordinator's line carries every party's share of them.
-    bits = 8.0 * parties * sum(messages.values())
-    return bits / (mbit * 1e6) + len(messages) * LATENCY_SECONDS
+    bits = 8.0 * (len(agreement.parties) * sum(messages.values()) + sum(holder.values()))
+    return bits / (mbit * 1e6) + len({*messages, *holder}) * LATENCY_SECONDS

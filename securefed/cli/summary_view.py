@@ -75,11 +75,18 @@ def _show_totals(screen: Console, forecast: Forecast) -> None:
         f"and receives {decimal(forecast.party_down)}; the coordinator receives "
         f"{decimal(forecast.coordinator_in)} and sends {decimal(forecast.coordinator_out)}."
     )
+    if forecast.holder_down:
+        screen.print(
+            f"The key holder receives {decimal(forecast.holder_down)} and sends "
+            f"{decimal(forecast.holder_up)} of that."
+        )
     memory = max(one.coordinator_memory for one in forecast.tasks)
+    encrypted = any("encrypt" in one.messages for one in forecast.tasks)
+    what = "sums and their opening" if encrypted else "the sum, however many parties there are"
     screen.print(
         f"About {_duration(forecast.seconds)} at {forecast.mbit_per_second:g} Mbit/s for every "
         f"node, without the parties' own training. The coordinator needs {decimal(memory)} for "
-        "the sum, however many parties there are."
+        f"{what}."
     )
 
 
