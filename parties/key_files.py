@@ -134,8 +134,7 @@ def write_new(path: Path, content: bytes, *, private: bool) -> None:
         path.parent.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
         try:
             _write(draft, content, 0o600 if private else 0o644)
-            # Unlike a rename, a link never replaces what is there.
-            os.link(draft, path)
+            _place(draft, path)
         finally:
             draft.unlink(missing_ok=True)
         flush_directory(path.parent)
@@ -143,6 +142,18 @@ def write_new(path: Path, content: bytes, *, private: bool) -> None:
         raise KeyFileError(f"{path} already exists and is not replaced; name another") from error
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _place(draft: Path, path: Path) -> None:
+    try:
+        # Unlike a rename, a link never replaces what is there.
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Memory sticks and some network disks know no links: take the name first, then rename.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        draft.replace(path)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -22,7 +22,7 @@ from support.commands import WORDS, Done, Run, commands
 from support.trustees import encrypt_all, fixed_primes, primes
 
 from parties.keys import KeyRing, create_keys
-from parties.paillier_keys import read_share, share_path
+from parties.paillier_keys import read_share, share_path, write_share
 from protocols.agreement import Agreement, load_agreement, sign_agreement
 from protocols.errors import KeyFileError
 from protocols.paillier.dealing_trustee import CeremonyTrustee
@@ -270,7 +270,7 @@ def test_the_key_of_a_key_holder_is_made_by_one_command_and_opens_alone(stage: S
     stage.keygen(code=ExitCode.KEYS)
 
 
-def test_the_search_for_primes_is_the_real_one_unless_a_test_replaces_it(
+def test_the_dealer_searches_for_primes_of_the_agreed_size_from_fresh_bytes(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -468,9 +468,9 @@ def test_a_session_deals_once(stage: Stage) -> None:
     again = stage.deal(out="again", code=ExitCode.USAGE)
     assert "this session has dealt already" in again.err
     assert not (stage.home / "again").exists()
-    # A copy of the session's file on another machine does not deal either.
     for name in PARTIES:
-        assert stage.confirm(name)
+        stage.confirm(name)
+    stage.finish()
 
 
 def test_a_crash_while_dealing_spends_the_session(
@@ -497,7 +497,6 @@ def test_mistakes_before_dealing_do_not_spend_the_session(stage: Stage) -> None:
     kept = bend(stage.home / files[1])
     assert "party-1 at deal-key" in stage.deal(code=ExitCode.PEER).err
     (stage.home / files[1]).write_bytes(kept)
-    assert "dealer at deal-key: not a Envelope" not in stage.deal("session.json", code=6).err
     (stage.home / "taken").mkdir()
     assert "already exists" in stage.deal(out="taken", code=ExitCode.KEYS).err
     stage.deal()
@@ -609,6 +608,52 @@ def test_a_key_is_not_in_force_without_every_countersignature(stage: Stage) -> N
         stage.share("party-0")
     (stage.home / "paillier.key").unlink()
     stage.finish(*files[::-1])
+
+
+def test_two_commands_at_once_do_not_both_confirm(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.dealt()
+    [pending] = stage.files("party-0/*.pending")
+
+    def slow(*args: Any) -> None:
+        write_share(*args)
+        (stage.home / pending).unlink()  # the other command was quicker
+
+    monkeypatch.setattr("securefed.ceremony_steps.write_share", slow)
+    late = stage.confirm("party-0", code=ExitCode.KEYS)
+    assert "has confirmed its dealing" in late.err
+    assert not (stage.home / "party-0.confirmed").exists()
+
+
+def test_a_dealing_that_cannot_be_written_is_gone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.joined()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("securefed.ceremony_steps.publish", full)
+    lost = stage.deal(code=ExitCode.KEYS)
+    assert "No space left on device" in lost.err
+    assert "start another session" in lost.err
+    assert "has dealt already" in stage.deal(code=ExitCode.USAGE).err
+
+
+def test_what_is_no_file_of_the_step_is_refused_with_what_to_do(stage: Stage) -> None:
+    (stage.home / "junk").write_bytes(b"\xc1 no file of any step")
+    for done, words in (
+        (stage.join("party-0", "junk", code=ExitCode.AGREEMENT), "is no session of a ceremony"),
+        (stage.join("party-0", "shared.toml", code=ExitCode.AGREEMENT), "ask the dealer for"),
+        (stage.check(record="junk", code=ExitCode.PEER), "junk at deal: not a KeyRecord"),
+    ):
+        assert words in done.err
+    stage.joined()
+    stage.deal("junk", "party-1.joined", "party-2.joined", code=ExitCode.PEER)
+    assert "junk at deal-key: not a Envelope" in stage.done[-1].err
+    shutil.rmtree(stage.home / "keys" / DEALER)
+    assert "run securefed keygen dealer" in stage.start("again.json", code=ExitCode.KEYS).err
 
 
 # Who may do what

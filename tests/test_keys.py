@@ -437,3 +437,19 @@ def test_a_new_file_replaces_nothing_and_leaves_no_draft(
     with pytest.raises(KeyFileError, match="No space left"):
         write_new(tmp_path / "other", b"x", private=True)
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_without_links_gets_whole_files_and_keeps_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    write_new(tmp_path / "file", b"first", private=True)
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+    with pytest.raises(KeyFileError, match="already exists"):
+        write_new(tmp_path / "file", b"second", private=True)
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
