@@ -55,6 +55,14 @@ COMPANIES = 10
 MAX_USERS = 256
 SPLITS = 5
 DELTA = 1e-5
+FEDERATED_GRID: tuple[dict[str, float], ...] = (
+    {}, {"sweeps": 20}, {"sweeps": 20, "local_epochs": 1}, {"opponent_power": 0.0},
+    {"opponent_power": 0.5}, {"opponent_power": 1.0}, {"factors": 64}, {"learning_rate": 0.02},
+    {"user_regularization": 0.2},
+)  # fmt: skip
+POOLED_GRID: tuple[dict[str, float], ...] = (
+    {}, {"sweeps": 3}, {"sweeps": 5}, {"learning_rate": 0.02}, {"learning_rate": 0.01},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -301,25 +309,30 @@ def choose(films: Films) -> None:
         print(f"| {value:g} | {seen.hit_rate:.4f} | {seen.ndcg:.4f} |", flush=True)
     parts = [part.train for part in split(inner, 0)]
     support = Popularity(films.catalogue, max_users=1024).fit_plain(parts)
-    print("\n| BPR, ten companies, three seeds | HR@10 | NDCG@10 | HR@10 of 100 |")
-    print("| --- | --- | --- | --- |")
-    for changes in (
-        {}, {"sweeps": 20}, {"sweeps": 20, "local_epochs": 1}, {"opponent_power": 0.0},
-        {"opponent_power": 0.5}, {"opponent_power": 1.0}, {"factors": 64}, {"learning_rate": 0.02},
-        {"user_regularization": 0.2},
-    ):  # fmt: skip
+
+    def tried(rows: list[Interactions], changes: dict[str, float]) -> None:
         runs = [
             found(
                 Bpr(films.catalogue, support=support, max_users=1024, seed=seed)
                 .set_params(**changes)
-                .fit_plain(parts, seed=seed)
+                .fit_plain(rows, seed=seed)
             )
             for seed in range(3)
         ]
-        cells = [np.mean([getattr(run, name) for run in runs])
-                 for name in ("hit_rate", "ndcg", "sampled_hit_rate")]  # fmt: skip
-        print(f"| {changes or 'defaults'} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |",
-              flush=True)  # fmt: skip
+        means = [
+            f"{np.mean([getattr(run, name) for run in runs]):.4f}"
+            for name in ("hit_rate", "ndcg", "sampled_hit_rate")
+        ]
+        print(f"| {changes or 'defaults'} | {' | '.join(means)} |", flush=True)
+
+    for title, rows, grid in (
+        ("BPR, ten companies", parts, FEDERATED_GRID),
+        ("BPR, pooled", [inner.train], POOLED_GRID),
+    ):
+        print(f"\n| {title}, three seeds | HR@10 | NDCG@10 | HR@10 of 100 |")
+        print("| --- | --- | --- | --- |")
+        for changes in grid:
+            tried(rows, changes)
 
 
 def cold(films: Films) -> None:
@@ -393,11 +406,14 @@ def private(films: Films) -> None:
             level = noise_for(epsilon, norm, size, len(parts), rounds)
             title = f"noised {name}, eps {epsilon:g}"
             try:
-                scores = model.fit_noised(parts, level).scores
+                found = [
+                    measured(films, model.fit_noised(parts, level, seed=seed).scores)
+                    for seed in range(SPLITS)
+                ]
             except NoResultError:
                 print(f"| {title} | nothing rises above the noise |", flush=True)
             else:
-                show(title, [measured(films, scores)])
+                show(title, found)
 
 
 def main() -> None:

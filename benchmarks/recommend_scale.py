@@ -1,4 +1,4 @@
-"""How many people private recommenders need: generated people from 10^4 to 10^6.
+"""How many people private recommenders need: generated people from 10^3 to 10^6.
 
 The sums are plain ones with the noise that the private sum would hold, from the very plan of the
 agreement (`PersonPrivacy.plan`), as normal deviates: the same distribution up to the grid. Where
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recommend_plot import Axis, Curve, drawing
 from scipy import sparse
 
+from protocols.errors import NoResultError
 from securefed.learning import PersonPrivacy
 from securefed.learning.recommend import Catalogue, DpEase, DpIals, Histories, Interactions
 from securefed.learning.recommend.demo import crowd
@@ -32,7 +33,9 @@ PARTIES = 10
 DELTA = 1e-7
 MOST = 20
 ITEMS = 1_000
-SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+FEW = 10_000
+"""People of the run through the private sum itself."""
 TESTED = 5_000
 EPSILONS = (8.0, 3.0, 1.0)
 
@@ -123,8 +126,11 @@ def learnt(
 
 
 def factor_score(people: People, task: PersonAls, noise: float, seed: int = 0) -> float:
-    """Return NDCG@10 of private iALS."""
-    sums, factors = learnt(people, task, noise, seed)
+    """Return NDCG@10 of private iALS; 0 where nothing rises above the noise."""
+    try:
+        sums, factors = learnt(people, task, noise, seed)
+    except NoResultError:
+        return 0.0
     return people.ndcg(lambda known: sums.directions(known, factors) @ factors.T)
 
 
@@ -201,9 +207,8 @@ def scale(svg: Path | None) -> None:
         plain = factor_score(people, small, 0.0)
         print(f"| {size:,} | none | {best:.4f} | {plain:.4f} | {best:.4f} | "
               f"{ease_score(people, 0.0):.4f} | {popularity_score(people, 0.0):.4f} |")  # fmt: skip
-    few = people_from(whole, min(SIZES))
-    through = through_the_private_sum(whole, few, 3.0)
-    print(f"\n{min(SIZES):,} people, eps 3, through the private sum itself: {through:.4f}")
+    through = through_the_private_sum(whole, people_from(whole, FEW), 3.0)
+    print(f"\n{FEW:,} people, eps 3, through the private sum itself: {through:.4f}")
     if svg is not None:
         svg.write_text(picture(curves), encoding="utf-8")
 
@@ -214,7 +219,7 @@ def picture(curves: dict[str, list[tuple[float, float]]]) -> str:
     chosen: dict[str, Curve] = {
         name: curve for name, curve in curves.items() if name.startswith("iALS") or name in strict
     }
-    ticks = [(10.0**power, f"{10**power:,}") for power in (4, 5, 6)]
+    ticks = [(10.0**power, f"{10**power:,}") for power in (3, 4, 5, 6)]
     heights = [(step / 5, f"{step * 20} %") for step in range(7)]
     return drawing(
         "Quality of private recommendation over the number of people",

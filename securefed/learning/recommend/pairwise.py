@@ -132,7 +132,9 @@ class Descent:
         Returns:
             Factors, biases, and the mean of -log sigmoid(margin) over the comparisons.
         """
-        users, factors, biases = side.solve(histories), side.factors.copy(), side.biases.copy()
+        table = np.concatenate([side.factors, side.biases[:, np.newaxis]], axis=1)
+        # The bias of an item is met by a number of every user that stays 1.
+        users = np.pad(side.solve(histories), ((0, 0), (0, 1)), constant_values=1.0)
         taken = np.sort(histories.users * histories.count + histories.items)
         loss, compared = 0.0, 0
         for _ in range(self.epochs):
@@ -142,16 +144,14 @@ class Descent:
                 who, first = histories.users[rows], histories.items[rows]
                 other, valid = _drawn(who, taken, opponents, histories.count, rng)
                 who, first, other = who[valid], first[valid], other[valid]
-                gap = factors[first] - factors[other]
-                margin = np.einsum("nd,nd->n", users[who], gap) + biases[first] - biases[other]
+                gap, mine = table[first] - table[other], users[who]
+                margin = np.einsum("nd,nd->n", mine, gap)
                 loss, compared = loss + float(np.logaddexp(0, -margin).sum()), compared + len(who)
-                push = 1 / (1 + np.exp(np.clip(margin, -50, 50)))
-                self._move(users, who, push[:, np.newaxis] * gap)
-                both, sign = np.concatenate([first, other]), np.repeat([1.0, -1.0], len(who))
-                pull = np.tile(push[:, np.newaxis] * users[who], (2, 1)) * sign[:, np.newaxis]
-                self._move(factors, both, pull)
-                self._move(biases[:, np.newaxis], both, (np.tile(push, 2) * sign)[:, np.newaxis])
-        return factors, biases, loss / max(1, compared)
+                push = 1 / (1 + np.exp(np.clip(margin, -50, 50)))[:, np.newaxis]
+                pull = push * mine
+                self._move(users[:, :-1], who, push * gap[:, :-1])
+                self._move(table, np.concatenate([first, other]), np.concatenate([pull, -pull]))
+        return table[:, :-1], table[:, -1], loss / max(1, compared)
 
     def _move(
         self, table: NDArray[np.float64], places: NDArray[np.int64], steps: NDArray[np.float64]
