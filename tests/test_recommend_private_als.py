@@ -137,7 +137,7 @@ def test_without_noise_every_items_own_system_is_solved(item_products):
     sums = PersonSums(3, 7, item_products, 0.2, 0.1)
     found = sums.factors(
         owned.T @ sums.for_items(users), sums.once(users).sum(axis=0), noise=0.0,
-        counts=counts, people=50,
+        counts=counts,
     )  # fmt: skip
     for item in range(7):
         mine = users[owned[:, item] > 0]
@@ -151,8 +151,8 @@ def test_what_noise_explains_is_shrunk_away():
     sums, counts = PersonSums(3, 7, True, 0.2, 0.1), np.full(40, 10.0)
     once = sums.once(rng.normal(size=(50, 3))).sum(axis=0)
     drawn = rng.normal(0, 5.0, (40, sums.width))
-    noise = sums.factors(drawn, once, noise=5.0, counts=counts, people=50)
-    signal = sums.factors(drawn, once, noise=0.0, counts=counts, people=50)
+    noise = sums.factors(drawn, once, noise=5.0, counts=counts)
+    signal = sums.factors(drawn, once, noise=0.0, counts=counts)
     assert np.linalg.norm(noise) < 0.3 * np.linalg.norm(signal)
 
 

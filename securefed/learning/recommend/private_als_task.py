@@ -124,7 +124,7 @@ class PersonAls:
         Raises:
             NoResultError: noise is all there is.
         """
-        del clip_norm, round_in_task
+        del expected_people, clip_norm, round_in_task
         done, root = scalar(state, "round"), math.sqrt(self.parameters.most)
         following: State = {"round": np.array(done + 1)}
         if done == 0:
@@ -136,7 +136,6 @@ class PersonAls:
             total["once"],
             noise=noise_std,
             counts=np.asarray(state["counts"], dtype=np.float64),
-            people=expected_people,
         )
         if not factors.any():
             raise NoResultError(

@@ -104,7 +104,6 @@ class PersonSums:
         *,
         noise: float,
         counts: NDArray[np.float64],
-        people: float,
     ) -> NDArray[np.float64]:
         """Solve the items from what rises above the noise, shape (items, d).
 
@@ -113,12 +112,13 @@ class PersonSums:
             once: sum of :meth:`once`, shape (triangle,).
             noise: standard deviation of the noise of each value of both.
             counts: noised people of each item, not negative.
-            people: of all companies, about.
         """
         vectors, pairs, everybody = self.shares
         weight = counts / math.sqrt(self.most)
         right = _shrunk(items[:, : self.size] / vectors, 0.0, noise / vectors, weight)
         values, basis = np.linalg.eigh(matrices(once[np.newaxis] / everybody, self.size)[0])
+        # Each adds a trace of 1; there are no fewer people than have the most popular item.
+        people = max(float(values.sum()), float(counts.max()), 1.0)
         whole = products_of((basis * np.maximum(values, 0)) @ basis.T)
         own = weight[:, np.newaxis] * whole / people
         if self.item_products:
