@@ -6,12 +6,13 @@ a chunk, and AES-CTR starts at any word, so each thread expands the masks of its
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import chain, islice, pairwise
 from threading import Lock
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 
@@ -31,25 +32,38 @@ other threads wait: better seldom and long than for every mask."""
 MAX_COPIED_BYTES: Final = 64 << 20
 """Longest vector of which each thread may have its own."""
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
 
 class ThreadedRanges:
     """A :data:`protocols.prg.Ranges` on a pool of threads; a context manager that ends them.
 
     Attributes:
         workers: threads, >= 1.
+        min_range: length below which work is not divided any further.
     """
 
-    __slots__ = ("_pool", "workers")
+    __slots__ = ("_pool", "min_range", "workers")
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, min_range: int = MIN_RANGE) -> None:
         """Start no thread yet.
 
+        Args:
+            workers: threads, >= 1.
+            min_range: length of the shortest range that is worth a thread, >= 1.
+
         Raises:
-            MisuseError: ``workers`` is less than 1.
+            MisuseError: ``workers`` or ``min_range`` is less than 1.
         """
-        if workers < 1:
-            raise MisuseError(f"{workers} workers do no work")
-        self.workers = workers
+        if workers < 1 or min_range < 1:
+            raise MisuseError(f"{workers} workers on ranges from {min_range} do no work")
+        self.workers, self.min_range = workers, min_range
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="securefed-ranges")
 
     def __call__(self, work: Callable[[int, int], None], count: int) -> None:
@@ -57,7 +71,7 @@ class ThreadedRanges:
 
         Returns when all have ended, also if one of them raised; the first such error is raised.
         """
-        most = max(1, count // MIN_RANGE)
+        most = max(1, count // self.min_range)
         ranges = 1 if self.workers == 1 else min(self.workers * RANGES_PER_WORKER, most)
         if ranges > self.workers:
             ranges -= ranges % self.workers
@@ -71,6 +85,12 @@ class ThreadedRanges:
         wait(futures)
         for future in futures:
             future.result()
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """Do what ``map`` does, in the threads and not lazily: an error comes when it is read."""
+        return self._pool.map(function, items)
 
     def add_by_turns(self, target: Words, masks: Iterator[tuple[bytes, bool]]) -> None:
         """Add masks in whichever thread is free, each thread into a vector of its own.
