@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from protocols.agreement import Agreement, Task
@@ -35,10 +35,6 @@ class RoundSeconds:
     def waited_for(self) -> float:
         """Seconds that a round lasts longer for it."""
         return self.party_online + self.trustee + self.coordinator
-
-    def to_plain(self) -> dict[str, float]:
-        """Return a plain dict."""
-        return asdict(self)
 
 
 def round_seconds(agreement: Agreement, task: Task) -> RoundSeconds:

@@ -453,7 +453,8 @@ def test_inspect_as_json_holds_the_same_and_the_agreement_itself(
     assert shown["forecast"]["mbit_per_second"] == 10
     assert shown["forecast"]["tasks"][0]["model_is_a_guess"] is False
     assert {one["who"] for one in shown["insights"]} >= {"coordinator hub", "each party"}
-    assert len(shown["resilience"]) == 4
+    assert len(shown["resilience"]) == 5
+    assert [one["agreed"] for one in shown["modes"]] == [True, False, False, False]
 
 
 def test_inspect_tells_a_signature_that_does_not_count(

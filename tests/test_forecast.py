@@ -46,7 +46,6 @@ from securefed.forecast import OPENING, ORDER, UP, forecast, opening_bytes
 MODEL = b"m" * 1000
 ENCRYPTED = ("encrypt", *OPENING)
 MASKED = tuple(step for step in ORDER if step not in ENCRYPTED)
-UNMASKED = ("advertise", "roster", "share", "deliver", "confirmations", "unmask")
 
 
 def measure(agreement: Agreement, number: int = 0) -> dict[str, int]:

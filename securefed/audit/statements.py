@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from protocols.agreement import Agreement
-from securefed.summary import counted, fewest_survivors
+from securefed.collusion import fewest_survivors
+from securefed.summary import counted
 
 SAMPLER: Final = {
     "noise": "Exact discrete Gaussian noise on integers: Walker alias tables whose integer weights "

@@ -7,6 +7,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from securefed.cli.mode_view import show_modes
 from securefed.cli.privacy_view import show_privacy
 from securefed.forecast import Forecast
 from securefed.signing import SignatureState, SignatureStatus
@@ -30,6 +31,8 @@ def show_summary(screen: Console, summary: Summary) -> None:
     screen.print()
     screen.print(_costs(summary.forecast))
     _show_totals(screen, summary.forecast)
+    screen.print()
+    show_modes(screen, summary.modes)
     screen.print()
     screen.print(_signatures(summary.signatures))
     show_warnings(screen, summary.warnings)
