@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from protocols.agreement import Agreement, Task
+from protocols.agreement.ciphertexts import encrypted_bytes
 from protocols.agreement.noise import summed_values
 from protocols.identity import NO_ROUND, Digest, Envelope, Identity, Name
 from protocols.intent import Terms
@@ -184,4 +185,6 @@ def round_context(
         count=summed_values(agreement, task),
         max_message_bytes=rules.max_message_bytes,
         purpose=msgspec.msgpack.encode((task.name, round_in_task, intent)),
+        masked=rules.mode != "paillier",
+        encrypted_bytes=encrypted_bytes(agreement, task),
     )

@@ -628,7 +628,7 @@ def test_a_party_masks_with_its_own_neighbours_whatever_is_delivered(delivered):
     if delivered == "none":
         honest, dealers = changed(honest, delivered=()), set()
     this.ask(2, this.lie(honest))
-    assert this.nodes[2]._turns.state.edges == tuple(sorted(neighbours | dealers))
+    assert this.nodes[2]._turns.state.masks.edges == tuple(sorted(neighbours | dealers))
 
 
 def test_a_share_that_was_swapped_or_altered_on_its_way_is_left_out_and_named():

@@ -570,8 +570,8 @@ def test_masks_are_committed_before_any_party_sees_anothers_vector():
     digests = [opened(envelope).seed_digest for envelope in this.sent["share"].values()]
     for number, node in this.nodes.items():
         state = node._turns.state
-        assert seed_digest(this.made.context, state.seed, number) == digests[number]
-        assert state.mask.public == state.roster[number].mask_key
+        assert seed_digest(this.made.context, state.masks.seed, number) == digests[number]
+        assert state.masks.mask.public == state.masks.roster[number].mask_key
 
 
 # Forgery

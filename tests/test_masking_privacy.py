@@ -141,8 +141,10 @@ def colluders_view(this: Round, victims: tuple[int, ...], states: dict) -> np.nd
         total += words_of(this, victim)
         for colluder in (2, 3):
             state = states[colluder]
-            public = state.roster[victim].mask_key
-            seed = pairwise_seed(context, state.roster_digest, state.mask, colluder, public, victim)
+            public = state.masks.roster[victim].mask_key
+            seed = pairwise_seed(
+                context, state.roster_digest, state.masks.mask, colluder, public, victim
+            )
             masks.append((seed, colluder < victim))
     add_masks(total, masks)
     return total
@@ -158,7 +160,9 @@ def test_colluders_that_remove_every_mask_they_know_still_see_uniform_words():
         assert leaks(colluders_view(this, victims, states), 32) == []
     # With the self-masks of both, which a completed round opens, each one alone is still hidden
     # by the mask of the two honest parties, and only their sum is bare.
-    own = {u: self_seed(made.context, states[u].roster_digest, states[u].seed, u) for u in (0, 1)}
+    own = {
+        u: self_seed(made.context, states[u].roster_digest, states[u].masks.seed, u) for u in (0, 1)
+    }
     for victims, bare in (((0,), False), ((1,), False), ((0, 1), True)):
         view = colluders_view(this, victims, states)
         add_masks(view, [(own[victim], False) for victim in victims])
@@ -419,8 +423,8 @@ def test_secrets_appear_on_the_wire_only_as_shares_of_the_one_kind_that_was_aske
     made = federation(4, max_dropouts=1, threshold=2)
     this = play(made, random=canaries.random, until="submit", silent={})
     states = {number: node._turns.state for number, node in this.nodes.items()}
-    private = {state.mask.private for state in states.values()}
-    private |= {state.seed for state in states.values()}
+    private = {state.masks.mask.private for state in states.values()}
+    private |= {state.masks.seed for state in states.values()}
     private |= {made.parties[number]._key.private_bytes_raw() for number in states}
     for stage, silent in (("submit", {3}), ("confirm", ()), ("unmask", ())):
         getattr(this, stage)(silent)

@@ -132,8 +132,8 @@ def check_delivery(
 
 def check_survivors(
     context: RoundContext, message: Survivors, own: int, state: Submitted
-) -> tuple[int, ...]:
-    """Check a survivor set; return its members in order.
+) -> dict[int, bytes]:
+    """Check a survivor set; return the digest of each member's vector, by number, in order.
 
     Raises:
         SurvivorSetError: duplicate, overlapping with the dropouts, not all sharers, or without us.
@@ -163,7 +163,7 @@ def check_survivors(
     opened = _open_all(context, message.submissions, Submission, "survivors")
     for number, submission in zip(numbers, opened, strict=True):
         _check_submission(context, submission, state, context.parties[number].name)
-    return numbers
+    return {number: one.vector for number, one in zip(numbers, opened, strict=True)}
 
 
 def _check_submission(

@@ -47,6 +47,9 @@ class RoundContext:
         max_message_bytes: longest message that is read.
         purpose: canonical bytes of what is computed, such as the task and its round. A coordinator
             that has one party compute something else than the others gets no sum.
+        masked: whether vectors are masked; if not, the five steps begin with the third.
+        encrypted_bytes: length of a vector that is encrypted as well; 0 where it is not. Like
+            ``masked`` it follows from the agreement, whose digest every digest of the round binds.
     """
 
     agreement: bytes
@@ -62,6 +65,8 @@ class RoundContext:
     count: int
     max_message_bytes: int
     purpose: bytes = b""
+    masked: bool = True
+    encrypted_bytes: int = 0
     _numbers: dict[str, int] = field(init=False, repr=False, compare=False)
     _bound: bytes = field(init=False, repr=False, compare=False)
 
@@ -82,6 +87,8 @@ class RoundContext:
             raise MisuseError("threshold < parties and parties / 2 < quorum <= parties must hold")
         if self.degree is not None and not self.threshold <= self.degree:
             raise MisuseError("fewer neighbours than the threshold could never open a secret")
+        if not self.masked and not self.encrypted_bytes:
+            raise MisuseError("a vector that is neither masked nor encrypted hides nothing")
         check_bits(self.modulus_bits)
         numbers = {key.name: number for number, key in enumerate(self.parties)}
         if len(numbers) < n or self.coordinator.name in numbers:

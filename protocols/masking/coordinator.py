@@ -7,15 +7,12 @@ error names the party at fault and changes nothing: the round goes on without th
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from typing import TypeVar
 
-import numpy as np
-
-from protocols.encoding import unpack_add
 from protocols.errors import (
     BelowThresholdError,
     DuplicateError,
-    InputError,
     MisuseError,
     OutOfOrderError,
     SecureFedError,
@@ -29,7 +26,6 @@ from protocols.masking.coordinator_checks import (
     check_advertise,
     check_dealing,
     check_unmask,
-    check_vector,
 )
 from protocols.masking.coordinator_states import (
     Advertising,
@@ -41,10 +37,12 @@ from protocols.masking.coordinator_states import (
     Submitting,
     Unmasking,
     announce,
+    begin_submitting,
     deliveries,
     heard,
     members,
 )
+from protocols.masking.folding import fold_in, take_opened
 from protocols.masking.messages import (
     Advertise,
     Confirmation,
@@ -55,7 +53,7 @@ from protocols.masking.messages import (
     Unmask,
 )
 from protocols.masking.unmasking import AddMasks, check_enough, lacking, remove_masks
-from protocols.prg import add_masks
+from protocols.prg import Words, add_masks
 
 S = TypeVar("S")
 M = TypeVar("M")
@@ -104,8 +102,6 @@ class MaskingCoordinator:
         """End the round without a sum and forget everything received."""
         self._state = Closed(reason)
 
-    # Step 1
-
     def receive_advertise(self, envelope: Envelope) -> int:
         """Take one party's keys; return its number. Raises a PeerError that names it."""
         state, party, message = self._take(Advertising, envelope, Advertise)
@@ -143,17 +139,11 @@ class MaskingCoordinator:
         Raises:
             BelowThresholdError: too few parties dealt shares.
         """
-        state = self._require(Sharing)
-        context = self._context
+        state, context = self._require(Sharing), self._context
         self._need("share", len(state.received), context.min_roster)
         sharers = tuple(sorted(state.received))
-        self._state = Submitting(
-            state.roster,
-            state.roster_digest,
-            state.received,
-            sharers,
-            context.sharers_digest(state.roster_digest, sharers),
-            np.zeros(context.count, dtype=context.word),
+        self._state = begin_submitting(
+            context, state.roster, state.roster_digest, state.received, sharers
         )
         return {
             delivery.holder: context.seal(self._identity, delivery)
@@ -162,6 +152,19 @@ class MaskingCoordinator:
 
     # Step 3
 
+    def skip_masks(self, sharers: Iterable[int]) -> None:
+        """Go on to step 3 where nothing is masked; ``sharers`` are asked to take part.
+
+        Raises:
+            MisuseError: vectors are masked in this round.
+        """
+        self._require(Advertising)
+        context = self._context
+        if context.masked:
+            raise MisuseError("vectors are masked in this round")
+        digest, asked = context.roster_digest(()), tuple(sorted(sharers))
+        self._state = begin_submitting(context, {}, digest, {}, asked)
+
     def receive_submission(
         self, envelope: Envelope, vector: bytes | memoryview, *, model: bytes
     ) -> int:
@@ -169,7 +172,7 @@ class MaskingCoordinator:
 
         Args:
             envelope: the signed :class:`Submission`.
-            vector: the packed masked vector.
+            vector: the packed masked vector, or the digest of the ciphertexts that were taken.
             model: digest of the global model that this round hands out, 32 bytes.
 
         Raises:
@@ -177,13 +180,7 @@ class MaskingCoordinator:
             PeerError: any other refusal. Nothing was added.
         """
         state, party, message = self._take(Submitting, envelope, Submission)
-        context = self._context
-        check_vector(context, message, vector, state, model, envelope.sender)
-        try:
-            unpack_add(state.total, memoryview(vector), context.modulus_bits)
-        except InputError as error:  # raised before anything is added
-            reason = "the vector has bits set after its last word"
-            raise SubmissionError(envelope.sender, "submit", reason) from error
+        fold_in(self._context, message, vector, state, model, envelope.sender)
         state.received[party] = (envelope, message)
         return party
 
@@ -193,8 +190,7 @@ class MaskingCoordinator:
         Raises:
             BelowThresholdError: too few survivors.
         """
-        state = self._require(Submitting)
-        context = self._context
+        state, context = self._require(Submitting), self._context
         self._need("submit", len(state.received), context.min_survivors)
         self._state, message = announce(context, state)
         envelope = context.seal(self._identity, message)
@@ -247,18 +243,23 @@ class MaskingCoordinator:
         state = self._state
         return isinstance(state, Unmasking) and next(lacking(self._context, state), None) is None
 
-    def finish(self) -> Aggregate:
+    def finish(self, opened: Words | None = None) -> Aggregate:
         """Reconstruct the secrets, remove every mask from the running sum, return the sum.
 
         Whatever goes wrong ends the round: half of the masks may be gone from the running sum.
 
+        Args:
+            opened: the sum of the survivors' vectors, shape ``(count,)``, where they are encrypted.
+
         Raises:
+            MisuseError: ``opened`` is missing or has another shape, or there is nothing to open.
             BelowThresholdError: too few parties answered.
             ShareError: a dealer's shares do not open its own commitment, or too few of its holders
                 could open theirs; it is named.
         """
-        state = self._require(Unmasking)
-        confirming, context = state.confirming, self._context
+        state, context = self._require(Unmasking), self._context
+        confirming = state.confirming
+        take_opened(context, confirming.total, opened)
         self._state = Closed("the masks could not be removed")
         try:
             check_enough(context, state)

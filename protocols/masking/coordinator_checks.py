@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Set as AbstractSet
 
-from protocols.encoding import packed_size
-from protocols.errors import RosterError, ShareError, SubmissionError
+from protocols.errors import RosterError, ShareError
 from protocols.masking.context import RoundContext
-from protocols.masking.coordinator_states import Confirming, Dealing, Sharing, Submitting
+from protocols.masking.coordinator_states import Confirming, Dealing, Sharing
 from protocols.masking.ephemeral import is_sound
-from protocols.masking.messages import Advertise, Shares, Submission, Unmask
+from protocols.masking.messages import Advertise, Shares, Unmask
 from protocols.masking.sealing import LABEL_KEY_SHARE, LABEL_SEED_SHARE, opens
 from protocols.secret_sharing import element
 
@@ -51,37 +49,6 @@ def check_dealing(context: RoundContext, message: Shares, party: int, state: Sha
     if len(to) != expected:
         raise ShareError(name, "share", f"deals to {len(to)} holders, not {expected}")
     return Dealing(message.seed_digest, to)
-
-
-def check_vector(
-    context: RoundContext,
-    message: Submission,
-    vector: bytes | memoryview,
-    state: Submitting,
-    model: bytes,
-    name: str,
-) -> None:
-    """Check a masked vector against its signed header and the round.
-
-    Raises:
-        SubmissionError: another roster, sharers, model, length or digest.
-    """
-    for ours, theirs, what in (
-        (state.roster_digest, message.roster, "roster"),
-        (state.sharers_digest, message.sharers, "sharers"),
-        (model, message.model, "model"),
-    ):
-        if not hmac.compare_digest(ours, theirs):
-            raise SubmissionError(name, "submit", f"names another {what} than this round's")
-    got, size = memoryview(vector).nbytes, packed_size(context.count, context.modulus_bits)
-    if message.count != context.count or got != size:
-        raise SubmissionError(
-            name,
-            "submit",
-            f"{got} bytes for {message.count} values; {size} for {context.count} are agreed",
-        )
-    if not hmac.compare_digest(hashlib.sha256(vector).digest(), message.vector):
-        raise SubmissionError(name, "submit", "the vector is not the one that was signed")
 
 
 def check_unmask(context: RoundContext, message: Unmask, party: int, state: Confirming) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from protocols.identity import Envelope
 from protocols.masking.context import RoundContext
 from protocols.masking.messages import (
@@ -46,7 +48,10 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True)
 class Submitting:
-    """Step 3: one running sum, and the signed header of every vector in it."""
+    """Step 3: one running sum, and the signed header of every vector in it.
+
+    Encrypted vectors are added up elsewhere; their sum comes in when it has been opened.
+    """
 
     roster: dict[int, Advertise] = field(repr=False)
     roster_digest: bytes
@@ -89,6 +94,19 @@ class Closed:
 
 
 State = Advertising | Sharing | Submitting | Confirming | Unmasking | Closed
+
+
+def begin_submitting(
+    context: RoundContext,
+    roster: dict[int, Advertise],
+    roster_digest: bytes,
+    shares: dict[int, Dealing],
+    sharers: tuple[int, ...],
+) -> Submitting:
+    """Return the state of step 3, its running sum zero."""
+    digest = context.sharers_digest(roster_digest, sharers)
+    total = np.zeros(context.count, dtype=context.word)
+    return Submitting(roster, roster_digest, shares, sharers, digest, total)
 
 
 def deliveries(roster_digest: bytes, shares: dict[int, Dealing]) -> Iterator[Delivery]:

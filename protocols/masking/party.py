@@ -12,13 +12,14 @@ that is computed meanwhile then raises and its outcome is dropped.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from protocols.errors import MisuseError, ShareError, UnexpectedMessageError
 from protocols.graph import draw_neighbours
 from protocols.identity import DIGEST_BYTES, Envelope, Identity
 from protocols.masking import checks
-from protocols.masking.blinding import blind, check_values
+from protocols.masking.blinding import Encrypt, check_values, hide
 from protocols.masking.context import RoundContext
 from protocols.masking.dealing import Secrets, deal, take
 from protocols.masking.ephemeral import PRIVATE_BYTES, EphemeralKey
@@ -40,6 +41,7 @@ from protocols.masking.party_states import (
     Dealt,
     Finished,
     Fresh,
+    Masks,
     Ready,
     Submitted,
 )
@@ -83,14 +85,15 @@ class MaskingParty:
         """Leave the round for good and forget its secrets."""
         self._turns.withdraw(reason)
 
-    # Step 1
-
     def advertise(self) -> Envelope:
         """Step 1: sign two fresh X25519 public keys.
 
         Raises:
             OutOfOrderError: already done.
+            MisuseError: nothing is masked in this round.
         """
+        if not self._context.masked:
+            raise MisuseError("this round has no masks; begin with skip_masks")
         self._turns.require(Fresh)
         with self._turns.taking("advertise") as turn:
             channel = EphemeralKey(self._random(PRIVATE_BYTES))
@@ -98,6 +101,19 @@ class MaskingParty:
             advertised = Advertise(channel.public, mask.public)
             turn.next = Advertised(channel, mask, advertised)
             return self._context.seal(self._identity, advertised)
+
+    def skip_masks(self, sharers: Sequence[int]) -> None:
+        """Go on to step 3 where nothing is masked; ``sharers`` are asked to take part, ascending.
+
+        Raises:
+            MisuseError: vectors are masked in this round.
+            OutOfOrderError: already done.
+        """
+        if self._context.masked:
+            raise MisuseError("vectors are masked in this round")
+        self._turns.require(Fresh)
+        with self._turns.taking("open") as turn:
+            turn.next = Ready(self._context.roster_digest(()), tuple(sharers), None, {})
 
     # Step 2
 
@@ -156,15 +172,8 @@ class MaskingParty:
         with self._turns.taking("deliver") as turn:
             edges = checks.check_delivery(self._context, message, self.number, state)
             held, faults = self._take_shares(message, state)
-            turn.next = Ready(
-                state.roster,
-                state.roster_digest,
-                message.sharers,
-                edges,
-                held,
-                state.mask,
-                state.seed,
-            )
+            masks = Masks(state.roster, edges, state.mask, state.seed)
+            turn.next = Ready(state.roster_digest, message.sharers, masks, held)
         return faults
 
     def _take_shares(
@@ -185,7 +194,12 @@ class MaskingParty:
     # Step 3
 
     def submit(
-        self, values: Words, *, model: bytes, statement: bytes = b""
+        self,
+        values: Words,
+        *,
+        model: bytes,
+        statement: bytes = b"",
+        encrypt: Encrypt | None = None,
     ) -> tuple[Envelope, bytes]:
         """Step 3: mask the encoded update, forget our own mask secrets, sign the digest.
 
@@ -193,24 +207,25 @@ class MaskingParty:
             values: encoded update in the ring, shape ``(count,)``; left unchanged.
             model: SHA-256 digest of the global model that was trained on, 32 bytes.
             statement: what the caller says of the vector, signed with it; at most 512 bytes.
+            encrypt: makes the bytes that are sent of the words, where the round encrypts them.
 
         Returns:
-            The signed :class:`Submission` and the packed masked vector.
+            The signed :class:`Submission`, and the masked vector, packed or encrypted.
 
         Raises:
-            OutOfOrderError: not exactly after the delivery, since a second vector is never masked;
-                or we withdrew meanwhile.
+            OutOfOrderError: not exactly after the delivery, or we withdrew meanwhile.
             InputError: ``values`` has another shape or word type than agreed.
-            MisuseError: ``model`` is no digest, or the statement is too long.
+            MisuseError: ``model`` is no digest, or the statement is too long; or the round encrypts
+                vectors and ``encrypt`` is missing or makes another length, or the other way round.
         """
         state = self._turns.require(Ready)
-        check_values(self._context, values)
+        check_values(self._context, values, encrypt)
         if len(model) != DIGEST_BYTES:
             raise MisuseError(f"the digest of a model has {DIGEST_BYTES} bytes")
         if len(statement) > MAX_STATEMENT_BYTES:
             raise MisuseError(f"a statement has at most {MAX_STATEMENT_BYTES} bytes")
         with self._turns.taking("submit") as turn:
-            wire = blind(self._context, state, self.number, values)
+            wire = hide(self._context, state, self.number, values, encrypt)
             roster, sharers = state.roster_digest, state.sharers
             digest = self._context.sharers_digest(roster, sharers)
             vector = hashlib.sha256(wire).digest()
@@ -220,6 +235,12 @@ class MaskingParty:
         return envelope, wire
 
     # Step 4
+
+    @property
+    def confirmed(self) -> Mapping[int, bytes] | None:
+        """Digest of the vector of each survivor that we signed, by number, until we unmask."""
+        state = self._turns.state
+        return state.survivors if isinstance(state, Confirmed) else None
 
     def receive_survivors(self, envelope: Envelope) -> Envelope:
         """Step 4: check who survived and on which model, and sign exactly that set.
@@ -254,12 +275,15 @@ class MaskingParty:
         Raises:
             QuorumError: too few valid confirmations.
             EquivocationError: another survivor signed another set.
+            UnexpectedMessageError: nothing is masked in this round.
         """
         message = self._open(envelope, Confirmations)
+        if not self._context.masked:
+            raise UnexpectedMessageError(envelope.sender, "confirmations", "there are no masks")
         state = self._turns.admit(envelope, Confirmed)
         with self._turns.taking("confirmations") as turn:
             checks.check_confirmations(
-                self._context, message, state.survivors, state.survivors_digest
+                self._context, message, tuple(state.survivors), state.survivors_digest
             )
             held = sorted(state.held.items())
             alive, gone = frozenset(state.survivors), frozenset(state.dropouts)

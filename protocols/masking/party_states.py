@@ -36,16 +36,30 @@ class Dealt:
 
 
 @dataclass(frozen=True, slots=True)
+class Masks:
+    """What hides our vector: our two secrets, and the parties with which it is masked.
+
+    Attributes:
+        roster: keys of all, by party number.
+        edges: whom we mask with, in order.
+        mask: our mask key.
+        seed: of our self-mask.
+    """
+
+    roster: dict[int, Advertise] = field(repr=False)
+    edges: tuple[int, ...]
+    mask: EphemeralKey = field(repr=False)
+    seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """We know whom we mask with; the update may be submitted, once."""
 
-    roster: dict[int, Advertise] = field(repr=False)
     roster_digest: bytes
     sharers: tuple[int, ...]
-    edges: tuple[int, ...]
+    masks: Masks | None = field(repr=False)
     held: dict[int, SharePair] = field(repr=False)
-    mask: EphemeralKey = field(repr=False)
-    seed: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +76,13 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """We signed one survivor set and will never sign another in this round."""
+    """We signed one survivor set and will never sign another in this round.
 
-    survivors: tuple[int, ...]
+    Attributes:
+        survivors: digest of the vector of each survivor, by its number, in order.
+    """
+
+    survivors: dict[int, bytes]
     dropouts: tuple[int, ...]
     survivors_digest: bytes
     held: dict[int, SharePair] = field(repr=False)

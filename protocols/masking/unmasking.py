@@ -21,6 +21,8 @@ The seeds are derived while it iterates, so that it may expand some meanwhile.""
 
 def lacking(context: RoundContext, state: Unmasking) -> Iterator[int]:
     """Dealers of whose needed secret fewer shares than the threshold have come."""
+    if not context.masked:
+        return
     confirming = state.confirming
     for dealer in (*confirming.survivors, *confirming.dropouts):
         if len(state.opened.get(dealer, ())) < context.threshold:
@@ -109,6 +111,8 @@ def remove_masks(context: RoundContext, state: Unmasking, add: AddMasks) -> None
     Raises:
         ShareError: see :func:`reconstruct`; the sum is then unchanged.
     """
+    if not context.masked:
+        return
     secrets = reconstruct(context, state)
     add(state.confirming.total, _masks_left(context, state, secrets))
 

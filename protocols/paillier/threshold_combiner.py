@@ -28,7 +28,7 @@ from protocols.paillier.multi_exponentiation import ONE_THREAD, Spread
 from protocols.paillier.threshold import Partial, combine
 from protocols.paillier.threshold_context import OpeningContext
 from protocols.paillier.threshold_key import split_residues
-from protocols.paillier.threshold_product import CheckKnowledge, SubmittedProduct
+from protocols.paillier.threshold_product import CheckKnowledge, Examined, SubmittedProduct
 from protocols.paillier.threshold_proofs import PartialProof, check_proof
 
 MAX_SETS: Final = 64
@@ -115,6 +115,27 @@ class DecryptionCombiner:
         """
         self._require("Collecting")
         return self._product.receive(envelope, vector)
+
+    def examine_vector(self, envelope: Envelope, vector: bytes | memoryview) -> Examined:
+        """Check one party's vector and change nothing; :meth:`take_vector` multiplies it in.
+
+        For a caller with checks of its own, which all come before the first effect.
+
+        Raises:
+            OutOfOrderError: the vectors are closed.
+            PeerError: as :meth:`~protocols.paillier.threshold_product.SubmittedProduct.examine`.
+        """
+        self._require("Collecting")
+        return self._product.examine(envelope, vector)
+
+    def take_vector(self, vector: Examined) -> int:
+        """Multiply an examined vector in; return the party's number.
+
+        Raises:
+            OutOfOrderError: the vectors are closed.
+        """
+        self._require("Collecting")
+        return self._product.multiply(vector)
 
     def close_vectors(self) -> Envelope:
         """Sign the request for the product of all vectors; for every trustee.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 
 from protocols.errors import (
     CohortTooSmallError,
@@ -104,8 +105,15 @@ class DecryptingParty:
         self._require()
         return self._product.receive(envelope, vector)
 
-    def receive_request(self, envelope: Envelope) -> tuple[Envelope, bytes]:
+    def receive_request(
+        self, envelope: Envelope, *, confirmed: Mapping[int, bytes] | None = None
+    ) -> tuple[Envelope, bytes]:
         """Decrypt our part of the product of all vectors received, if that is what is asked for.
+
+        Args:
+            envelope: the signed :class:`OpeningRequest`.
+            confirmed: digest of each vector, by party number, in the survivor set that we signed,
+                where we sign one: nothing else is opened.
 
         Returns:
             The signed :class:`PartialOpening` and the partial decryptions beside it. Make
@@ -116,7 +124,8 @@ class DecryptingParty:
             EquivocationError: a second, different request, or another product than that of the
                 vectors that we were given; we withdraw.
             CohortTooSmallError: fewer vectors than the minimum cohort; we withdraw.
-            SurvivorSetError: other submitters than those whose vectors we have; we withdraw.
+            SurvivorSetError: other submitters than those whose vectors we have, or than those that
+                we confirmed; we withdraw.
             ReplayError: a request of another round; nothing is changed.
             PeerError: any other refusal; nothing is changed.
         """
@@ -133,6 +142,9 @@ class DecryptingParty:
         share = self._require()
         try:
             self._check_request(request, name)
+            if confirmed is not None and dict(confirmed) != self._product.vectors:
+                reason = "the vectors that it passed on are not those of the survivors we confirmed"
+                raise SurvivorSetError(name, _STEP, reason)
         except PeerError as error:
             self.withdraw(error.reason)
             raise

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from protocols.errors import (
     DuplicateError,
     EquivocationError,
+    MisuseError,
     ModelMismatchError,
     PeerError,
     SubmissionError,
@@ -28,6 +30,23 @@ Raises a PeerError that names it. Without this check a party could submit anothe
 changed, and a product would tell what the sum of honest parties must not."""
 
 _STEP = "encrypt"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One party's vector that passed every check, and is in no product yet.
+
+    Attributes:
+        number: of the party.
+        envelope: its signed header.
+        header: what the header says.
+        ciphertexts: the vector.
+    """
+
+    number: int
+    envelope: Envelope
+    header: CiphertextSubmission
+    ciphertexts: Sequence[mpz] = field(repr=False)
 
 
 class SubmittedProduct:
@@ -54,6 +73,11 @@ class SubmittedProduct:
         return tuple(sorted(self._headers))
 
     @property
+    def vectors(self) -> dict[int, bytes]:
+        """Digest of each vector in it, by party number, ascending."""
+        return {number: self._headers[number][1].vector for number in self.submitters}
+
+    @property
     def values(self) -> Sequence[mpz]:
         """The product."""
         return self._values
@@ -62,12 +86,20 @@ class SubmittedProduct:
         """Check one party's vector and multiply it in; return the party's number.
 
         Raises:
+            PeerError: as :meth:`examine`. Nothing was multiplied.
+        """
+        return self.multiply(self.examine(envelope, vector))
+
+    def examine(self, envelope: Envelope, vector: bytes | memoryview) -> Examined:
+        """Check one party's vector, all of it, and change nothing.
+
+        Raises:
             DuplicateError: this party's vector is in it already; the relay is named.
             EquivocationError: this party signed another vector before.
             SubmissionError: another key, length or digest than agreed or signed, or a value that
                 is no ciphertext. Of bytes that were not signed the relay is named.
             ModelMismatchError: made on another model than this round's, or than the others'.
-            PeerError: no proof of knowledge, or any other refusal. Nothing was multiplied.
+            PeerError: no proof of knowledge, or any other refusal.
         """
         context, name = self._context, envelope.sender
         try:
@@ -81,12 +113,23 @@ class SubmittedProduct:
         self._check_header(header, name)
         ciphertexts = self._read(header, vector, name)
         self._check(name, header, ciphertexts)
-        modulus = context.key.cipher_modulus
+        return Examined(number, envelope, header, ciphertexts)
+
+    def multiply(self, vector: Examined) -> int:
+        """Multiply a vector in that was examined here; return the party's number.
+
+        Raises:
+            MisuseError: this party's vector is in it already.
+        """
+        if vector.number in self._headers:
+            raise MisuseError(f"the vector of party {vector.number} is in the product already")
+        modulus = self._context.key.cipher_modulus
         self._values = [
-            one * other % modulus for one, other in zip(self._values, ciphertexts, strict=True)
+            one * other % modulus
+            for one, other in zip(self._values, vector.ciphertexts, strict=True)
         ]
-        self._headers[number] = (envelope, header)
-        return number
+        self._headers[vector.number] = (vector.envelope, vector.header)
+        return vector.number
 
     def digests(self) -> tuple[bytes, bytes]:
         """Digest of the submissions, and of the product together with it."""
