@@ -600,6 +600,10 @@ def test_a_key_is_not_in_force_without_every_countersignature(stage: Stage) -> N
     assert "party-1 at deal-confirm: is given twice" in twice.err
     wrong = stage.finish(*files[:2], "party-2.joined", code=ExitCode.PEER)
     assert "party-2 at" in wrong.err
+    kept = bend(stage.home / "dealt" / "dealing", -10)
+    unsigned = stage.finish(code=ExitCode.PEER)
+    assert "dealer at deal: the signature is not valid" in unsigned.err
+    (stage.home / "dealt" / "dealing").write_bytes(kept)
     assert not (stage.home / "paillier.key").exists()
     # Nor does a share open beside a dealing that not all have signed.
     shutil.copy(stage.home / "dealt" / "dealing", stage.home / "paillier.key")
