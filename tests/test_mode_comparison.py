@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from io import StringIO
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from support.agreements import (
     changed,
     encrypted,
@@ -24,9 +26,11 @@ from support.commands import Run, commands
 
 from protocols.agreement import Agreement, agreement_from
 from protocols.errors import AgreementError
+from securefed.cli.mode_view import show_modes
 from securefed.collusion import Coalition, Exposure, exposure, fewest_survivors
 from securefed.forecast import forecast
 from securefed.mode_comparison import compare_modes, slow_openings
+from securefed.task_check import check_tasks
 
 WAYS = [("masking", ""), ("paillier", "dealer"), ("layered", "dealer"), ("layered", "key_holder")]
 NAMED = [("masking", ""), ("paillier", "quorum"), ("layered", "quorum"), ("layered", "key holder")]
@@ -237,3 +241,21 @@ def test_inspect_prices_all_modes_where_nothing_for_encrypting_is_installed(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert [one["mode"] for one in json.loads(done.stdout)["modes"]] == [way[0] for way in NAMED]
+
+
+def test_the_page_on_paillier_shows_what_inspect_prints_for_its_example() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "paillier.md").read_text()
+    example, shown = re.findall(r"^```(?:python|text)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[
+        :2
+    ]
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - the documentation is the test
+    lead = names["banks"]
+    agreement = lead.agreement_for(
+        {name: identity_of(name) for name in ("coordinator", *lead.parties, *lead.key_makers)}
+    )
+    cost = forecast(agreement, model_bytes=check_tasks(agreement).model_bytes)
+    screen = Console(file=StringIO(), width=120, highlight=False)
+    show_modes(screen, compare_modes(agreement, cost))
+    printed = [line.rstrip() for line in screen.file.getvalue().splitlines()]
+    assert shown.splitlines() == printed
