@@ -14,14 +14,14 @@ from typing import Final, Self
 
 from parties.paillier_workers import PaillierWorkers
 from protocols.errors import MisuseError
-from protocols.paillier.fixed_base import FixedBase
 from protocols.paillier.keys import PublicKey
 from protocols.paillier.obfuscators import Obfuscator, Powers, make_obfuscators
 from protocols.paillier.pool import Pool
 from protocols.prg import RandomBytes
 
-PORTION: Final = 256
-"""Obfuscators made at a time in the background: below a tenth of a second on two cores."""
+PORTION: Final = 128
+"""Obfuscators that each worker makes at a time: about 40 ms at 2048 bits, for which a caller may
+have to wait."""
 
 
 class ObfuscatorSupply:
@@ -66,7 +66,7 @@ class ObfuscatorSupply:
         self._wanted = self._takers = 0
         self._busy = self._filling = self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="securefed-obfuscators")
-        self._tables: Future[Powers] = self._thread.submit(self._build, expected)
+        self._tables: Future[Powers] = self._thread.submit(workers.powers, key, expected)
         self._filled: Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -165,10 +165,6 @@ class ObfuscatorSupply:
         if self._filled is not None and self._filled.done():
             self._filled.result()
 
-    def _build(self, expected: int) -> Powers:
-        tables = FixedBase.build(self.key, expected=expected, ranges=self._workers.ranges)
-        return self._workers.powers(tables)
-
     def _make(self, count: int, *, keep: bool = False) -> list[Obfuscator]:
         """Make obfuscators, for which ``_busy`` was set, and put them into the pool on demand."""
         made: list[Obfuscator] = []
@@ -193,4 +189,4 @@ class ObfuscatorSupply:
             self._changed.wait_for(lambda: self._closed or not (self._takers or self._busy))
             missing = 0 if self._closed else self._wanted - len(self._pool)
             self._busy = self._filling = missing > 0
-            return max(0, min(PORTION, missing))
+            return max(0, min(PORTION * self._workers.count, missing))

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 import pytest
 from support.seeded import seeded
-from support.small_paillier import BITS, small_key
+from support.small_paillier import BITS, small_base, small_key, two_threads
 
 from parties.obfuscation import ObfuscatorSupply
-from parties.paillier_workers import PaillierWorkers, paillier_workers
+from parties.paillier_workers import (
+    MIN_EXPECTED,
+    MIN_RANGE,
+    PaillierWorkers,
+    paillier_workers,
+)
+from parties.powers_processes import ProcessPowers
 from protocols.errors import JournalError, MisuseError
-from protocols.paillier.integers import powmod
-from protocols.paillier.obfuscators import Obfuscator
+from protocols.paillier.integers import mpz, powmod
+from protocols.paillier.multi_exponentiation import powers
+from protocols.paillier.obfuscators import Obfuscator, make_obfuscators
 from protocols.paillier.pool import Pool
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -167,3 +181,84 @@ def test_one_worker_needs_no_threads():
         assert len(made.take(3)) == 3
     alone.close()
     assert (alone.count, alone.spread.workers) == (1, 1)
+
+
+# Where the arithmetic runs
+
+
+def process_powers(expected: int = 10) -> ProcessPowers:
+    return ProcessPowers(small_key().public, expected=expected, workers=2, ranges=two_threads)
+
+
+def test_processes_give_the_powers_that_the_tables_give():
+    key, drawn = small_key().public, seeded("processes")(70 * BITS // 16)
+    made = process_powers()
+    try:
+        assert made(drawn) == small_base().powers(drawn)
+        assert made(b"") == []
+        with pytest.raises(MisuseError, match="exponent has"):
+            made(drawn[1:])
+        [pid, *others] = made._pool._processes
+        for one in (pid, *others):
+            os.kill(one, signal.SIGKILL)
+        # Whoever loses its processes goes on without them.
+        assert made(drawn) == small_base().powers(drawn)
+        assert len(make_obfuscators(key, 3, random=seeded(1), powers=made)) == 3
+    finally:
+        made.close()
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, "tests")
+from support.small_paillier import small_key, two_threads
+from parties.powers_processes import ProcessPowers
+
+if __name__ == "__main__":
+    made = ProcessPowers(small_key().public, expected=10, workers=1, ranges=two_threads)
+    made(bytes(32))
+    print(*made._pool._processes, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_processes_end_with_a_program_that_is_killed(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        pid = int(child.stdout.readline())
+        child.kill()
+        # The pipe ends when nobody holds it any more: the process of the pool holds it as well.
+        assert child.stdout.read() == b""
+    assert not Path(f"/proc/{pid}").exists() or "\tZ" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_processes_are_started_for_long_work_only():
+    made = paillier_workers(2, processes=True)
+    try:
+        key = small_key().public
+        assert not isinstance(made.powers(key, MIN_EXPECTED - 1), ProcessPowers)
+        assert isinstance(made.powers(key, MIN_EXPECTED), ProcessPowers)
+    finally:
+        made.close()
+
+
+def test_short_vectors_are_not_divided_among_threads(workers):
+    for count, pieces in ((0, 0), (1, 1), (2 * MIN_RANGE - 1, 1), (2 * MIN_RANGE, 2), (1000, 4)):
+        seen: list[tuple[int, int]] = []
+        workers.ranges(lambda low, high, seen=seen: seen.append((low, high)), count)
+        assert len(seen) == pieces
+        assert sorted(index for low, high in seen for index in range(low, high)) == [*range(count)]
+
+
+def test_partial_decryptions_and_lifts_are_spread_over_the_threads(workers):
+    bases = [mpz(one) for one in range(2, 100)]
+    n = mpz(small_key().public.n)
+    assert powers(bases, mpz(65537), n, workers.spread) == powers(bases, mpz(65537), n)

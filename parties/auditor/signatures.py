@@ -6,7 +6,6 @@ order. Memory is bounded: when enough batches are waiting, the reader waits too.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from parties.auditor.worker import RawCheck, first_failure
+from parties.parallel import available_cores
 from protocols.errors import LedgerError
 from protocols.ledger.checkpoint import SignatureCheck
 
@@ -41,8 +41,7 @@ class PooledChecks:
 
     def __init__(self, processes: int | None = None) -> None:
         """Args: how many processes; as many as there are cores unless given, none for 1 or 0."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self._processes = (cores or 1) if processes is None else processes
+        self._processes = available_cores() if processes is None else processes
         self._pool: ProcessPoolExecutor | None = None
         self._batch = _Batch()
         self._waiting: deque[_Batch] = deque()
