@@ -15,7 +15,7 @@ from typing import Any, Self
 from parties.key_files import write_new
 from parties.paillier_keys import read_share, share_path
 from protocols.agreement import Agreement, bring_into_force, validate
-from protocols.agreement.model import names
+from protocols.agreement.members import names
 from protocols.errors import AgreementError
 from protocols.paillier.dealing_context import SESSION_BYTES, CeremonyContext
 from protocols.paillier.key_record import (

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocols.agreement import Agreement
-from protocols.agreement.model import Dealer, KeyHolder, Paillier
+from protocols.agreement.members import Dealer, KeyHolder
+from protocols.agreement.model import Paillier
 from protocols.paillier.messages import MAX_TRUSTEES
 from securefed.collusion import Exposure, exposure
 from securefed.forecast import UP, Forecast, TaskForecast, forecast

@@ -4,12 +4,12 @@ Nothing runs that is not in it: nodes refuse every message of another digest. TO
 :meth:`Agreement.canonical_bytes` for signatures.
 """
 
+from protocols.agreement.members import Auditor as Auditor
+from protocols.agreement.members import Coordinator as Coordinator
+from protocols.agreement.members import Party as Party
 from protocols.agreement.model import AdaptiveClip as AdaptiveClip
 from protocols.agreement.model import Aggregation as Aggregation
 from protocols.agreement.model import Agreement as Agreement
-from protocols.agreement.model import Auditor as Auditor
-from protocols.agreement.model import Coordinator as Coordinator
-from protocols.agreement.model import Party as Party
 from protocols.agreement.model import Privacy as Privacy
 from protocols.agreement.model import Task as Task
 from protocols.agreement.model import TaskPrivacy as TaskPrivacy

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from protocols.agreement.fields import (
-    Address,
     AsTuple,
-    Hex32,
     Kind,
     Neighbours,
     Parameter,
     Parameters,
     PartyName,
     PositiveZero,
+)
+from protocols.agreement.members import (
+    Auditor,
+    Coordinator,
+    Dealer,
+    KeyHolder,
+    Member,
+    Party,
+    Table,
+    names,
 )
 from protocols.encoding import FixedPoint
 from protocols.errors import AgreementError
@@ -38,65 +45,7 @@ MAX_DIMENSION: Final = 2**28
 MAX_ROUNDS: Final = 1_000_000
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-
-class Member(_Table):
-    """Anybody whom the agreement names."""
-
-    name: PartyName
-    """its name: a-z, 0-9 and inner hyphens, at most 64 characters"""
-    public_key: Hex32
-    """its Ed25519 identity, 64 hexadecimal digits, printed by `securefed keygen`"""
-
-    def verify_key(self) -> VerifyKey:
-        """Return the public key under this name.
-
-        Raises:
-            SignatureError: it is no Ed25519 key.
-        """
-        return _verify_key(self.name, self.public_key)
-
-
-class Party(Member):
-    """One company that takes part with its own data. Its position is its number, from 0."""
-
-    tls_fingerprint: Hex32
-    """SHA-256 of its TLS certificate in DER, 64 hexadecimal digits"""
-
-
-class Coordinator(Member):
-    """Who runs the rounds. Nobody has to trust it for privacy."""
-
-    tls_fingerprint: Hex32
-    """SHA-256 of its TLS certificate in DER, 64 hexadecimal digits"""
-    address: Address
-    """where parties connect to, "host:port"; parties open outbound connections only"""
-
-
-class Auditor(Member):
-    """Who may check the record afterwards. Takes no part in any round."""
-
-
-class Dealer(Member):
-    """Who makes the Paillier key, shares it among the parties and forgets it. In no round."""
-
-
-class KeyHolder(Member):
-    """Who opens sums that are still masked. Takes part in rounds, and has no data."""
-
-    tls_fingerprint: Hex32
-    """SHA-256 of its TLS certificate in DER, 64 hexadecimal digits"""
-
-
-class AdaptiveClip(_Table):
+class AdaptiveClip(Table):
     """How the clip norm follows a quantile of the people's norms (Andrew et al. 2021)."""
 
     quantile: Annotated[float, Field(gt=0, lt=1), PositiveZero]
@@ -109,7 +58,7 @@ class AdaptiveClip(_Table):
     """largest clip norm that parties accept, model units"""
 
 
-class TaskPrivacy(_Table):
+class TaskPrivacy(Table):
     """How much noise the sums of one task carry. Only with a mechanism that adds noise."""
 
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False), PositiveZero]
@@ -126,7 +75,7 @@ class TaskPrivacy(_Table):
     """let the clip norm change from round to round, beginning with clip_norm; left out: fixed"""
 
 
-class Task(_Table):
+class Task(Table):
     """One thing that is computed from sums. Tasks run in the order in which they stand."""
 
     name: PartyName
@@ -151,7 +100,7 @@ class Task(_Table):
     """noise of this task's sums; left out where the mechanism is "none\""""
 
 
-class Aggregation(_Table):
+class Aggregation(Table):
     """How the sum is formed, and what the parties withstand together."""
 
     mode: Literal["masking", "paillier", "layered"] = "masking"
@@ -172,7 +121,7 @@ class Aggregation(_Table):
     """longest message that a node accepts, in bytes"""
 
 
-class Paillier(_Table):
+class Paillier(Table):
     """Under whose Paillier key vectors are encrypted. Only with "paillier" or "layered"."""
 
     key_bits: Annotated[int, Field(ge=2048, le=4096, multiple_of=64)] = 3072
@@ -183,7 +132,7 @@ class Paillier(_Table):
     """who holds the key alone; with "layered" only, where what it opens is still masked"""
 
 
-class Privacy(_Table):
+class Privacy(Table):
     """What the results themselves may reveal about one person in anybody's data."""
 
     mechanism: Literal["discrete-gaussian", "none"]
@@ -200,7 +149,7 @@ class Privacy(_Table):
     """most parties whose data one person may be in"""
 
 
-class Agreement(_Table):
+class Agreement(Table):
     """Everything the parties agree on before any of them computes anything."""
 
     version: Literal[1]
@@ -321,17 +270,6 @@ def quorum_of(parties: int, colluders: int) -> int:
     So two different survivor sets can never both be confirmed, even when colluders confirm both.
     """
     return (parties + colluders) // 2 + 1
-
-
-@lru_cache(maxsize=4096)
-def _verify_key(name: str, public_key: str) -> VerifyKey:
-    return VerifyKey(name, bytes.fromhex(public_key))
-
-
-def names(members: tuple[Member, ...]) -> str:
-    """Return the first names for a message, so that it stays one line at 1000 parties."""
-    shown = ", ".join(member.name for member in members[:8])
-    return shown if len(members) <= 8 else f"{shown}, … ({len(members)} in all)"
 
 
 ParameterValues = Mapping[str, Parameter]

@@ -12,18 +12,8 @@ from pydantic_core import ErrorDetails
 
 from protocols.agreement.fields import HEX_32_PATTERN, PARAMETER_PATTERN
 from protocols.agreement.lines import line_of
-from protocols.agreement.model import (
-    Aggregation,
-    Agreement,
-    Auditor,
-    Coordinator,
-    Dealer,
-    KeyHolder,
-    Paillier,
-    Party,
-    Privacy,
-    Task,
-)
+from protocols.agreement.members import Auditor, Coordinator, Dealer, KeyHolder, Party
+from protocols.agreement.model import Aggregation, Agreement, Paillier, Privacy, Task
 from protocols.agreement.validate import validate
 from protocols.errors import AgreementError
 from protocols.identity import NAME_PATTERN

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 
 from protocols.agreement import Agreement
-from protocols.agreement.model import Member
+from protocols.agreement.members import Member
 from protocols.errors import AgreementError, LedgerError, SignatureError
 from protocols.identity import Identity, Name
 from protocols.ledger.facts import Verdict
