@@ -44,7 +44,12 @@ class Pool:
     __slots__ = ("_next", "_store", "_unused", "key")
 
     def __init__(
-        self, key: PublicKey, *, store: Store | None = None, records: Iterable[Record] = ()
+        self,
+        key: PublicKey,
+        *,
+        store: Store | None = None,
+        records: Iterable[Record] = (),
+        start: int = 1,
     ) -> None:
         """Open a pool.
 
@@ -52,6 +57,7 @@ class Pool:
             key: whose obfuscators.
             store: where they are kept too; without one they end with the process.
             records: what the store holds.
+            start: serial number below which the store takes none any more.
 
         Raises:
             InputError: a record that is no obfuscator of the key.
@@ -66,7 +72,7 @@ class Pool:
                 raise MisuseError(f"obfuscator {serial} is in the store twice")
             seen.add(secret)
             self._unused[serial] = Obfuscator.from_secret_bytes(key, secret)
-        self._next = max(self._unused, default=0) + 1
+        self._next = max(start, *(serial + 1 for serial in self._unused), 1)
 
     def __len__(self) -> int:
         return len(self._unused)
