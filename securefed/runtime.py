@@ -23,7 +23,7 @@ from securefed.learning.person import (
     require_plain,
     require_private,
 )
-from securefed.learning.registry import build_task, check_task
+from securefed.learning.registry import build_task, check_task, task_schema
 from securefed.learning.sampled import sampled_vectors
 from securefed.learning.state import State, require_like
 
@@ -73,14 +73,17 @@ class LearningTrainer:
 
         Raises:
             AgreementError: see :func:`build_tasks`.
-            InputError: a task has no data, or more people than agreed: told now and to us alone,
-                since a party that left a round for it would tell everybody.
+            InputError: a task has no data, other columns than agreed, or more people: told now and
+                to us alone, since a party that left a round for it would tell everybody.
         """
         self._tasks = build_tasks(agreement)
         self._data = dict.fromkeys(self._tasks, data) if isinstance(data, Data) else dict(data)
         for agreed in agreement.tasks:
             if agreed.name not in self._data:
                 raise InputError(f"task {agreed.name} has no data; give rows for every task")
+            schema = task_schema(agreed.kind, agreed.parameters)
+            if schema is not None:
+                schema.check(self._data[agreed.name])
             if agreed.privacy is not None and agreement.privacy.unit == "person":
                 require_people(len(self._data[agreed.name]), agreed.privacy.people)
         self._keep = keep

@@ -13,6 +13,11 @@ from protocols.errors import InputError
 
 MAX_ROWS: Final = 2**31
 MAX_FEATURES: Final = 2**20
+MAX_COLUMN_NAME: Final = 128
+"""Longest name of a column, in characters."""
+PARTY_COLUMN: Final = "(party)"
+"""Name of the column with the party's number that an estimator adds; no agreed column has it."""
+ADDED: Final = frozenset({PARTY_COLUMN})
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -22,10 +27,13 @@ class Data:
     Attributes:
         features: shape (rows, features), float64, finite.
         labels: shape (rows,), float64, finite: a class index, a count or a target.
+        columns: names of the feature columns, in order, all different; ``None`` where they have
+            none. Where the agreement names columns, they have to be these.
     """
 
     features: NDArray[np.float64]
     labels: NDArray[np.float64]
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", checked("features", self.features, ndim=2))
@@ -39,6 +47,9 @@ class Data:
             raise InputError(
                 f"features has shape {self.features.shape}; give at least one row and one feature"
             )
+        if self.columns is not None:
+            named = checked_columns(self.columns, self.features.shape[1])
+            object.__setattr__(self, "columns", named)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,21 +59,55 @@ class Data:
 
     def take(self, rows: NDArray[np.int64]) -> Data:
         """Return the given rows, in that order."""
-        return Data(self.features[rows], self.labels[rows])
+        return Data(self.features[rows], self.labels[rows], self.columns)
 
 
 def concatenate(parts: Sequence[Data]) -> Data:
     """Return the rows of all parts: the pooled data that a federation never holds.
 
     Raises:
-        InputError: no part, or parts with different numbers of features.
+        InputError: no part, or parts with different numbers or names of features.
     """
-    if len({part.features.shape[1] for part in parts}) != 1:
-        raise InputError("the parts have different numbers of features, or there is none")
+    columns = shared_columns(parts)
     return Data(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.labels for part in parts]),
+        columns,
     )
+
+
+def shared_columns(parts: Sequence[Data]) -> tuple[str, ...] | None:
+    """Return the names of the columns of all parts; ``None`` unless all have names.
+
+    Raises:
+        InputError: no part, or parts with different numbers or names of features.
+    """
+    if len({part.features.shape[1] for part in parts}) != 1:
+        raise InputError("the parts have different numbers of features, or there is none")
+    names = {part.columns for part in parts}
+    if len(names - {None}) > 1:
+        raise InputError("the parts have different columns; bring them into one order first")
+    return None if None in names else parts[0].columns
+
+
+def checked_columns(names: Sequence[Any], count: int) -> tuple[str, ...]:
+    """Return names of columns.
+
+    Raises:
+        InputError: not ``count`` different, short, printable texts.
+    """
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_COLUMN_NAME:
+            raise InputError(f"a column's name is a text of 1 to {MAX_COLUMN_NAME} characters")
+        if not name.isprintable():
+            raise InputError("a column's name holds control characters; rename the column")
+    if len(found) != count:
+        raise InputError(f"there are {len(found)} names for {count} columns; name every one")
+    if len(set(found)) != count:
+        twice = next(name for name in found if found.count(name) > 1)
+        raise InputError(f"two columns are named {twice!r}; rename one of them")
+    return found
 
 
 def checked(name: str, values: ArrayLike, *, ndim: int) -> NDArray[np.float64]:

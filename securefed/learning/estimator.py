@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.errors import InputError, MisuseError
+from securefed.data.schema import MAX_COLUMNS, Schema
 from securefed.data.table import Data, require_columns
 from securefed.federation import Federation
 from securefed.learning.incomplete import numeric
@@ -98,7 +99,12 @@ class FederatedEstimator(Parameters):
     # Running
 
     def add_to(
-        self, federation: Federation, name: str | None = None, *, features: int | None = None
+        self,
+        federation: Federation,
+        name: str | None = None,
+        *,
+        features: int | None = None,
+        schema: Schema | None = None,
     ) -> Federation:
         """Add this estimator's tasks to a federation, for a deployed run.
 
@@ -106,16 +112,21 @@ class FederatedEstimator(Parameters):
             federation: it gets one or more tasks.
             name: of the task, or beginning of the tasks' names.
             features: feature columns of every party; needed unless fitted before.
+            schema: names, types and ranges of the columns; part of the agreement, and every party
+                checks its own rows by it before it takes part.
 
         Raises:
             AgreementError: a parameter is out of range.
             MisuseError: the number of features is unknown, or the federation promises privacy and
                 this estimator has no private form.
         """
-        count = features or getattr(self, "n_features_in_", None)
+        named = None if schema is None else len(schema.columns)
+        count = features or named or getattr(self, "n_features_in_", None)
         if count is None:
             raise MisuseError("say how many columns there are: add_to(federation, features=...)")
-        for each in self.plan(count, len(federation.parties)):
+        more = {} if schema is None else schema.parameters()
+        for plan in self.plan(count, len(federation.parties)):
+            each = replace(plan, parameters=plan.parameters | more)
             self._add(federation, each, _full_name(name or self.default_name, each.suffix))
         return federation
 
@@ -137,13 +148,19 @@ class FederatedEstimator(Parameters):
         )
 
     def fit(
-        self, federation: Federation, data: Mapping[str, Data], *, seed: int | None = None
+        self,
+        federation: Federation,
+        data: Mapping[str, Data],
+        *,
+        schema: Schema | None = None,
+        seed: int | None = None,
     ) -> Self:
         """Fit over real nodes, keys and masks in this process.
 
         Args:
             federation: one without tasks; it is copied, not changed.
             data: rows of each party, by name.
+            schema: agreed columns; unless given, the names of the first party whose rows have any.
             seed: makes the parties' own draws reproducible.
 
         Raises:
@@ -161,15 +178,17 @@ class FederatedEstimator(Parameters):
             name: self.party_data(data[name], number) for number, name in enumerate(lead.parties)
         }
         features = data[lead.parties[0]].features.shape[1]
-        self._check(features, {name: (data[name], prepared[name]) for name in lead.parties})
-        self.add_to(lead, features=features)
+        agreed = schema or named_columns([data[name] for name in lead.parties])
+        told = {name: (data[name], prepared[name]) for name in lead.parties}
+        self._check(features, told, agreed)
+        self.add_to(lead, features=features, schema=agreed)
         result = lead.simulate(prepared, seed=seed)
         self._reset(features)
         self.n_rounds_, self.bytes_up_ = len(result.records), dict(result.bytes_up)
         self.privacy_, self.complaints_ = result.privacy, result.complaints
         return self.load(result.models)
 
-    def fit_plain(self, parts: Sequence[Data]) -> Self:
+    def fit_plain(self, parts: Sequence[Data], *, schema: Schema | None = None) -> Self:
         """Run the same tasks over plain sums; with one part, the result is the pooled model.
 
         Raises:
@@ -180,8 +199,8 @@ class FederatedEstimator(Parameters):
             raise MisuseError("a fit needs at least one part")
         prepared = [self.party_data(part, number) for number, part in enumerate(parts)]
         features = parts[0].features.shape[1]
-        told = zip(parts, prepared, strict=True)
-        self._check(features, {f"part {number}": each for number, each in enumerate(told)})
+        told = {f"part {k}": each for k, each in enumerate(zip(parts, prepared, strict=True))}
+        self._check(features, told, schema or named_columns(parts))
         states, rounds = {}, 0
         for each in self.plan(features, len(parts)):
             task = require_plain(build_task(each.kind, each.parameters), name=self.default_name)
@@ -225,11 +244,15 @@ class FederatedEstimator(Parameters):
         self.n_features_in_, self.n_rounds_ = features, 0
         self.bytes_up_, self.privacy_, self.complaints_ = {}, None, ()
 
-    def _check(self, features: int, data: Mapping[str, tuple[Data, Data]]) -> None:
+    def _check(
+        self, features: int, data: Mapping[str, tuple[Data, Data]], schema: Schema | None
+    ) -> None:
         plans = self.plan(features, len(data))
         tasks = [build_task(each.kind, each.parameters) for each in plans]
         for party, (given, prepared) in data.items():
             try:
+                if schema is not None:
+                    schema.check(given)
                 require_columns(given.features, features)
                 for task in tasks:
                     if isinstance(task, Checking):
@@ -256,6 +279,12 @@ class FederatedEstimator(Parameters):
     def _require_fitted(self) -> None:
         if not hasattr(self, "n_features_in_"):
             raise MisuseError(f"this {type(self).__name__} is not fitted yet; call fit first")
+
+
+def named_columns(parts: Sequence[Data]) -> Schema | None:
+    """Return the columns of the first part that names its columns; ``None`` where none does."""
+    names = next((part.columns for part in parts if part.columns is not None), None)
+    return None if names is None or len(names) > MAX_COLUMNS else Schema.of(names)
 
 
 def _full_name(beginning: str, suffix: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.errors import InputError
-from securefed.data.table import Data, checked
+from securefed.data.table import Data, checked, shared_columns
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -21,36 +21,40 @@ class IncompleteData(Data):
 
     def __post_init__(self) -> None:
         features = numeric("features", self.features)
-        complete = Data(np.where(np.isnan(features), 0.0, features), self.labels)
+        complete = Data(np.where(np.isnan(features), 0.0, features), self.labels, self.columns)
         object.__setattr__(self, "features", np.ascontiguousarray(features))
         object.__setattr__(self, "labels", complete.labels)
+        object.__setattr__(self, "columns", complete.columns)
 
     def __repr__(self) -> str:
         return f"IncompleteData({len(self)} rows, {self.features.shape[1]} features)"
 
     def take(self, rows: NDArray[np.int64]) -> Data:
         """Return the given rows, in that order."""
-        return IncompleteData(self.features[rows], self.labels[rows])
+        return IncompleteData(self.features[rows], self.labels[rows], self.columns)
 
 
 def with_features(data: Data, features: NDArray[np.float64]) -> Data:
-    """Return the same labels with other features; NaN stays a gap."""
-    if np.isnan(features).any():
-        return IncompleteData(features, data.labels)
-    return Data(features, data.labels)
+    """Return the same labels with other features; NaN stays a gap.
+
+    Names of columns are kept where there are as many columns as before.
+    """
+    columns = data.columns if features.shape == data.features.shape else None
+    kind = IncompleteData if np.isnan(features).any() else Data
+    return kind(features, data.labels, columns)
 
 
 def pool(parts: Sequence[Data]) -> Data:
     """Return the rows of all parts, gaps included.
 
     Raises:
-        InputError: no part, or parts with different numbers of features.
+        InputError: no part, or parts with different numbers or names of features.
     """
-    if len({part.features.shape[1] for part in parts}) != 1:
-        raise InputError("the parts have different numbers of features, or there is none")
+    columns = shared_columns(parts)
     return IncompleteData(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.labels for part in parts]),
+        columns,
     )
 
 

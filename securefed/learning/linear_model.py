@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.errors import AgreementError, InputError, MisuseError
-from securefed.data.table import Data, checked
+from securefed.data.table import PARTY_COLUMN, Data, checked
 from securefed.learning.estimator import FederatedEstimator, TaskPlan
 from securefed.learning.glm_family import FamilyName
 from securefed.learning.incomplete import require_no_gaps
@@ -86,7 +86,8 @@ class FederatedLinearModel(FederatedEstimator):
             return data
         require_no_gaps(data)
         number = np.full((len(data), 1), float(party))
-        return Data(np.concatenate([data.features, number], axis=1), data.labels)
+        columns = None if data.columns is None else (*data.columns, PARTY_COLUMN)
+        return Data(np.concatenate([data.features, number], axis=1), data.labels, columns)
 
     def read(self, states: Mapping[str, State]) -> None:
         """Set coefficients in raw units and what is known of their errors."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.errors import MisuseError
+from securefed.data.schema import Schema
 from securefed.data.table import Data
 from securefed.federation import Federation
 from securefed.learning.estimator import FederatedEstimator, TaskPlan
@@ -92,24 +93,34 @@ class FederatedPipeline(FederatedEstimator):
         )
 
     def fit(
-        self, federation: Federation, data: Mapping[str, Data], *, seed: int | None = None
+        self,
+        federation: Federation,
+        data: Mapping[str, Data],
+        *,
+        schema: Schema | None = None,
+        seed: int | None = None,
     ) -> Self:
-        """Fit every step over real nodes in this process, as :meth:`FederatedEstimator.fit`."""
+        """Fit every step over real nodes in this process, as :meth:`FederatedEstimator.fit`.
+
+        The schema is about the rows that the first step takes.
+        """
         transformers = self._transformers()
         current = dict(data)
         for step in transformers:
-            step.fit(federation, current, seed=seed)
+            step.fit(federation, current, schema=schema, seed=seed)
             current = {name: step.transform_data(rows) for name, rows in current.items()}
-        self.steps[-1][1].fit(federation, current, seed=seed)
+            schema = None
+        self.steps[-1][1].fit(federation, current, schema=schema, seed=seed)
         return self._gather()
 
-    def fit_plain(self, parts: Sequence[Data]) -> Self:
+    def fit_plain(self, parts: Sequence[Data], *, schema: Schema | None = None) -> Self:
         """Fit every step over plain sums, as :meth:`FederatedEstimator.fit_plain`."""
         current = list(parts)
         for step in self._transformers():
-            step.fit_plain(current)
+            step.fit_plain(current, schema=schema)
             current = [step.transform_data(rows) for rows in current]
-        self.steps[-1][1].fit_plain(current)
+            schema = None
+        self.steps[-1][1].fit_plain(current, schema=schema)
         return self._gather()
 
     def transform(self, features: ArrayLike) -> NDArray[np.float64]:

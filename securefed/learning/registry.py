@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from pydantic import BaseModel, ValidationError
 
 from protocols.errors import AgreementError, MisuseError
+from securefed.data.schema import Schema, split_schema
 from securefed.learning.boosting_task import BoostingParameters, BoostingTask
 from securefed.learning.glm import LogisticParameters, LogisticRegression
 from securefed.learning.linear_task import LinearParameters, LinearTask
@@ -134,6 +135,8 @@ def register_task(kind: str, parameters: type[BaseModel], build: Callable[[Any],
 def build_task(kind: str, parameters: Mapping[str, Any], *, name: str = "task") -> AnyTask:
     """Build a task from the agreement's parameters.
 
+    Every kind that reads a table also takes the keys of a :class:`securefed.data.Schema`.
+
     :func:`securefed.learning.person.is_private` tells the two sorts apart.
 
     Raises:
@@ -147,14 +150,23 @@ def build_task(kind: str, parameters: Mapping[str, Any], *, name: str = "task") 
         )
     entry = _KINDS[kind]
     try:
-        checked = entry.parameters.model_validate(dict(parameters))
+        # What is agreed about columns is for the rows, and no business of the kind's.
+        _, own = split_schema(parameters, entry.parameters.model_fields)
+        return entry.build(entry.parameters.model_validate(own))
     except ValidationError as error:
         raise _parameter_error(error, name, entry.parameters) from error
-    try:
-        return entry.build(checked)
     except AgreementError as error:
         key = f"tasks.{name}.parameters.{error.key}"
         raise AgreementError(key, error.problem, error.remedy) from error
+
+
+def task_schema(kind: str, parameters: Mapping[str, Any]) -> Schema | None:
+    """Return the columns that a task's parameters agree on; ``None`` where they name none.
+
+    Raises:
+        AgreementError: a malformed schema.
+    """
+    return split_schema(parameters, _KINDS[kind].parameters.model_fields)[0]
 
 
 def suggest(kind: str, parameters: Mapping[str, Any], parties: int) -> Suggestion:
