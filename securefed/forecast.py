@@ -195,7 +195,7 @@ def _forecast_task(
     words = d * word_bits_for(task.modulus_bits) // 8
     model_size = _FLOAT_BYTES * d if model is None else model
     messages = _messages(agreement, task, model_size)
-    holder = _holder_messages(agreement, messages)
+    holder = _holder_messages(agreement, messages, model_size)
     if holder:
         messages = {step: size for step, size in messages.items() if step not in OPENING}
     up = sum(size for step, size in messages.items() if step in UP)
@@ -244,12 +244,15 @@ def _messages(agreement: Agreement, task: Task, model: int) -> dict[str, int]:
     return {step: sizes[step] for step in ORDER if step in sizes}
 
 
-def _holder_messages(agreement: Agreement, messages: Mapping[str, int]) -> dict[str, int]:
+def _holder_messages(
+    agreement: Agreement, messages: Mapping[str, int], model: int
+) -> dict[str, int]:
     """Return what the key holder is sent and sends: every party's vector, and no model."""
     if agreement.paillier is None or agreement.paillier.key_holder is None:
         return {}
-    sizes = {step: messages[step] for step in OPENING}
-    return sizes | {"relay": len(agreement.parties) * messages["encrypt"]}
+    sizes = {step: messages[step] for step in ("open", *OPENING)}
+    relayed = len(agreement.parties) * messages["encrypt"]
+    return sizes | {"open": messages["open"] - model, "relay": relayed}
 
 
 def _transfer_seconds(

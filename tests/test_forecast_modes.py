@@ -132,7 +132,7 @@ def test_the_forecast_of_ciphertexts_and_their_opening_is_what_a_round_takes(
     measured = measure(agreement, trustee)
     cost = forecast(agreement).tasks[0]
     foretold = {**cost.messages, **cost.holder_messages}
-    assert set(cost.holder_messages) == (set(OPENING) if alone else set())
+    assert set(cost.holder_messages) == ({"open", *OPENING} if alone else set())
     assert set(measured) == set(ENCRYPTED)
     limits = step_sizes(agreement, agreement.tasks[0])
     for step in ENCRYPTED:
@@ -170,7 +170,7 @@ def test_encrypting_leaves_every_other_message_as_it_is(
         == (lanes.plaintexts(dimension) * key_bits // 4)
     )
     kept = [step for step in masked if mode == "layered" or step not in MASKS]
-    told = cost.messages if who == "dealer" else {**cost.messages, **cost.holder_messages}
+    told = {**cost.holder_messages, **cost.messages}
     assert set(told) == {*kept, *ENCRYPTED}
     assert list(cost.messages) == [step for step in ORDER if step in cost.messages]
     for step in kept:
@@ -191,6 +191,8 @@ def test_totals_count_the_key_holder_beside_the_parties(mode: str, who: str) -> 
     assert one.up_per_round == sum(size for step, size in one.messages.items() if step in UP)
     assert one.up_per_round + one.down_per_round == sum(one.messages.values())
     held = one.holder_messages
+    if held:  # the facts of the round, without the model
+        assert held["open"] == one.messages["open"] - one.model_bytes
     assert (cost.holder_up > 0) == (who == "key_holder")
     assert cost.holder_up == one.rounds * held.get("decrypt", 0)
     assert cost.holder_up + cost.holder_down == one.rounds * sum(held.values())
