@@ -21,6 +21,7 @@ from masking_rounds.report import installed, wait_for_quiet
 from paillier_peers.ours import Ours, TwoWorkers
 from paillier_peers.peers import heu, packed_phe, plain_phe
 from paillier_peers.scheme import Scheme
+from paillier_peers.trustees import show_trustees
 
 COLUMNS = ("encrypt", "online", "add", "decrypt")
 
@@ -90,6 +91,8 @@ def measure(bits: int, repeats: int, quiet: Callable[[], None]) -> None:
     print(f"window {ours.base.window}; load {load()}")
     show_ratios(schemes)
     show_workers(ours, repeats, quiet)
+    quiet()
+    show_trustees(bits, ours.sample)
     print()
     for name, seconds in (*ours.once(), *ours.proofs()):
         print(f"{name}: {1000 * seconds:,.1f} ms")
