@@ -21,13 +21,16 @@ from support.seeded import seeded
 from support.trustees import fixed_primes
 
 from protocols.agreement import Agreement, agreement_from, load_agreement, validate
-from protocols.agreement.ciphertexts import encrypted_bytes
+from protocols.agreement.ciphertexts import ciphertexts_for, encrypted_bytes
 from protocols.agreement.key_sizes import key_record_bytes
 from protocols.agreement.ledger_sizes import largest_leaf
+from protocols.agreement.model import MAX_DIMENSION
 from protocols.agreement.sizes import step_sizes
 from protocols.errors import AgreementError, MisuseError
 from protocols.identity import Identity
-from protocols.paillier.key_record import deal_in_memory
+from protocols.paillier.key_record import MAX_RECORD_BYTES, deal_in_memory
+from protocols.paillier.messages import MAX_CIPHERTEXTS
+from protocols.privacy.noise_meter import METER_VALUES
 from securefed.agreement_text import agreement_to_toml
 from securefed.federation import Federation, MemberKeys
 
@@ -116,6 +119,15 @@ def test_the_record_of_the_key_is_as_long_as_foretold(n, who):
     )
     assert 0 <= key_record_bytes(agreement) - len(record) < 100 + 3 * n
     assert largest_leaf(agreement) >= key_record_bytes(agreement)
+
+
+def test_the_longest_record_of_any_agreement_is_one_that_every_node_reads():
+    plain = encrypted(plain_agreement(100), "layered", "dealer", key_bits=4096)
+    long = [one | {"name": f"{number:0>64}"} for number, one in enumerate(plain["parties"])]
+    agreement = agreement_from(plain | {"parties": long})
+    assert 170_000 < key_record_bytes(agreement) < MAX_RECORD_BYTES
+    assert largest_leaf(agreement) > key_record_bytes(agreement)
+    assert key_record_bytes(agreement_from(plain_agreement(100))) == 0
 
 
 # Which agreements may encrypt
@@ -220,18 +232,9 @@ def test_a_hundred_parties_may_encrypt():
     assert agreement_from(encrypted(plain_agreement(100), "layered", "dealer"))
 
 
-def test_a_vector_of_more_ciphertexts_than_a_node_reads_is_refused():
-    plain = bent("layered", "dealer", "tasks.0.dimension", 2**28)
-    plain = changed(plain, "tasks.0.modulus_bits", 64)
-    plain = changed(plain, "aggregation.max_message_bytes", 2**34)
-    accepted = agreement_from(plain)
-    assert encrypted_bytes(accepted, accepted.tasks[0]) < 2**33
-    # 64 bits and 7 for a hundred parties leave 28 lanes, and 2^28 values then need 9.6 million.
-    crowded = encrypted(plain_agreement(100), "layered", "dealer")
-    crowded = changed(crowded, "tasks.0.dimension", 2**28)
-    crowded = changed(crowded, "tasks.0.modulus_bits", 64)
-    with pytest.raises(AgreementError, match="max_message_bytes"):
-        agreement_from(crowded)
+def test_no_vector_has_more_ciphertexts_than_a_node_reads():
+    longest = ciphertexts_for(MAX_DIMENSION + METER_VALUES, 64, parties=100, key_bits=2048)
+    assert longest < MAX_CIPHERTEXTS
 
 
 @pytest.mark.parametrize(("table", "near"), [("dealer", "name"), ("key_holder", "tls_fingerprint")])

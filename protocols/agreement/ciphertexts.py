@@ -9,7 +9,7 @@ from protocols.agreement.model import Agreement, Task
 from protocols.agreement.noise import summed_values
 from protocols.errors import AgreementError
 from protocols.packing import lane_bits, lanes_within
-from protocols.paillier.messages import MAX_CIPHERTEXTS, MAX_TRUSTEES
+from protocols.paillier.messages import MAX_TRUSTEES
 
 _RECOMMENDED_BITS: Final = 3072
 
@@ -77,17 +77,6 @@ def key_problems(agreement: Agreement) -> Iterator[AgreementError]:
             "aggregation.mode",
             f'is "{mode}", which is for at most {MAX_TRUSTEES} parties',
             'set it to "masking"',
-        )
-
-
-def length_problems(agreement: Agreement, index: int, task: Task) -> Iterator[AgreementError]:
-    """Check that one task's vectors are not longer than any node reads."""
-    count = ciphertext_count(agreement, task)
-    if count > MAX_CIPHERTEXTS:
-        yield AgreementError(
-            f"tasks[{index}].dimension",
-            f"makes vectors of {count} ciphertexts, more than {MAX_CIPHERTEXTS}",
-            'set aggregation.mode to "masking"',
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import floor
 from typing import Final
 
-from protocols.agreement.ciphertexts import key_problems, key_warnings, length_problems
+from protocols.agreement.ciphertexts import key_problems, key_warnings
 from protocols.agreement.counts import count_problems
 from protocols.agreement.ledger_sizes import EXTENSION_OVERHEAD, largest_leaf
 from protocols.agreement.model import Agreement, Task
@@ -104,7 +104,6 @@ def _task(agreement: Agreement, index: int, task: Task) -> Iterator[AgreementErr
         return
     if agreement.privacy.mechanism == "none":
         yield from _ring(agreement, path, task, steps)
-    yield from length_problems(agreement, index, task)
     yield from _messages(agreement, task)
 
 
