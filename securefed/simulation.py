@@ -27,6 +27,7 @@ from protocols.identity import Identity
 from securefed.audit.sources import write_bundle
 from securefed.clip_state import unpack_state
 from securefed.data.table import Data
+from securefed.extras import paillier_extra
 from securefed.learning.evaluation import Score, score
 from securefed.learning.registry import build_task
 from securefed.learning.state import State
@@ -34,7 +35,10 @@ from securefed.privacy_spent import PrivacySpent, privacy_spent
 from securefed.runtime import LearningStrategy, LearningTrainer
 
 if TYPE_CHECKING:
+    from securefed.ciphers import MemoryCiphers, NodeKeys
     from securefed.federation import Federation
+
+    Deal = Callable[[SignedAgreement, Mapping[str, Identity]], Mapping[str, NodeKeys]]
 
 COORDINATOR: Final = "coordinator"
 _DEADLINE_SECONDS: Final = 86_400.0
@@ -98,8 +102,17 @@ def simulate(
     *,
     seed: int | None = None,
     report: Report | None = None,
+    deal: Deal | None = None,
 ) -> SimulationResult:
     """Run a federation in this process; see :meth:`Federation.simulate`.
+
+    Args:
+        federation: its tasks are run.
+        data: rows of each party, by name.
+        seed: of the local training.
+        report: told what happens at the coordinator.
+        deal: makes the key where vectors are encrypted; by default a fresh one, which takes seconds
+            to minutes.
 
     Raises:
         MisuseError: a party has no data.
@@ -116,7 +129,18 @@ def simulate(
     signed = bring_into_force(
         agreement, [sign_agreement(agreement, identities[name]) for name in federation.parties]
     )
-    return run_apart(_run(signed, identities, data, seed, report or _silent))
+    run = _Run(signed, identities, data, seed, _ciphers(signed, identities, deal))
+    return run_apart(run.run(report or _silent))
+
+
+def _ciphers(
+    signed: SignedAgreement, identities: Mapping[str, Identity], deal: Deal | None
+) -> MemoryCiphers | None:
+    if signed.agreement.paillier is None:
+        return None
+    with paillier_extra():
+        from securefed.ciphers import MemoryCiphers, deal_here  # noqa: PLC0415 - an extra
+    return MemoryCiphers(signed, identities, (deal or deal_here)(signed, identities))
 
 
 def _silent(_event: Event) -> None:
@@ -166,60 +190,78 @@ class _Complaints:
         return NoResultError(f"{error} ({'; '.join(found[:3])})") if found else error
 
 
-async def _run(
-    signed: SignedAgreement,
-    identities: Mapping[str, Identity],
-    data: Mapping[str, Data],
-    seed: int | None,
-    report: Report,
-) -> SimulationResult:
-    network, complaints = MemoryNetwork(COORDINATOR), _Complaints()
-    nodes = [
-        PartyNode(
-            signed,
-            identities[party.name],
-            network.spoke(party.name),
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run over nodes in this process."""
+
+    signed: SignedAgreement
+    identities: Mapping[str, Identity] = field(repr=False)
+    data: Mapping[str, Data] = field(repr=False)
+    seed: int | None
+    ciphers: MemoryCiphers | None
+
+    async def run(self, report: Report) -> SimulationResult:
+        network, complaints, agreement = (
+            MemoryNetwork(COORDINATOR),
+            _Complaints(),
+            self.signed.agreement,
+        )
+        ciphers, journal = self.ciphers, MemoryJournal()
+        hub = CoordinatorNode(
+            self.signed,
+            self.identities[COORDINATOR],
+            network.hub(),
+            journal,
+            LearningStrategy(agreement),
+            cipher=None if ciphers is None else ciphers.coordinator,
+            report=report,
+        )
+        nodes = [
+            self._party(number, network, complaints) for number in range(len(agreement.parties))
+        ]
+        running = [asyncio.create_task(node.run()) for node in nodes]
+        for name, make in () if ciphers is None else ciphers.holders.items():
+            holder = make(network.spoke(name), MemoryJournal(), report=complaints.listener(name))
+            running.append(asyncio.create_task(holder.run()))
+        ended: list[BaseException | Any] = []
+        try:
+            done = await _run_beside(hub.run(), running)
+        except NoResultError as error:
+            ended += await _end(running)
+            raise complaints.explain(error, ended) from error
+        finally:
+            await _end(running)
+            if ciphers is not None:
+                ciphers.close()
+        models = {
+            task.name: unpack_state(task, done.models[task.name])[0] for task in agreement.tasks
+        }
+        return SimulationResult(
+            agreement,
+            models,
+            done.records,
+            done.bytes_up,
+            complaints.told,
+            tuple(journal.ledger.leaves()),
+        )
+
+    def _party(self, number: int, network: MemoryNetwork, complaints: _Complaints) -> PartyNode:
+        name = self.signed.agreement.parties[number].name
+        return PartyNode(
+            self.signed,
+            self.identities[name],
+            network.spoke(name),
             MemoryJournal(),
             LearningTrainer(
-                signed.agreement,
-                data[party.name],
+                self.signed.agreement,
+                self.data[name],
                 keep=lambda _task, _model: None,
-                seed=None if seed is None else seed + number,
+                seed=None if self.seed is None else self.seed + number,
             ),
             random=secrets.token_bytes,
-            report=complaints.listener(party.name),
+            cipher=None if self.ciphers is None else self.ciphers.parties[name],
+            report=complaints.listener(name),
         )
-        for number, party in enumerate(signed.agreement.parties)
-    ]
-    journal = MemoryJournal()
-    hub = CoordinatorNode(
-        signed,
-        identities[COORDINATOR],
-        network.hub(),
-        journal,
-        LearningStrategy(signed.agreement),
-        report=report,
-    )
-    running = [asyncio.create_task(node.run()) for node in nodes]
-    ended: list[BaseException | Any] = []
-    try:
-        done = await _run_beside(hub.run(), running)
-    except NoResultError as error:
-        ended += await _end(running)
-        raise complaints.explain(error, ended) from error
-    finally:
-        await _end(running)
-    models = {
-        task.name: unpack_state(task, done.models[task.name])[0] for task in signed.agreement.tasks
-    }
-    return SimulationResult(
-        signed.agreement,
-        models,
-        done.records,
-        done.bytes_up,
-        complaints.told,
-        tuple(journal.ledger.leaves()),
-    )
 
 
 async def _run_beside(work: Coroutine[Any, Any, R], running: list[asyncio.Task[Any]]) -> R:

@@ -12,7 +12,7 @@ from parties.coordinator.ports import ServerEvent
 from parties.coordinator.witnesses import Witnesses
 from parties.mailbox import Mailbox
 from parties.transport.events import Connected, Disconnected, Message, Refused
-from protocols.errors import BelowThresholdError, LedgerError
+from protocols.errors import BelowThresholdError, LedgerError, NoResultError
 
 _DRAIN_SECONDS: Final = 0.005
 _LONGEST_DRAIN_SECONDS: Final = 0.25
@@ -32,10 +32,12 @@ class Attendance:
         mailbox: Mailbox[ServerEvent],
         *,
         witnesses: Witnesses,
+        holder: Membership | None,
         count_bytes: Callable[[str, int], None],
         tell: Tell,
     ) -> None:
-        """Args: all parties' names, and what the node is made of."""
+        """Args: all parties' names; what the node is made of; the key holder's membership."""
+        self._holder = holder
         self._names, self._membership = names, membership
         self._outbound, self._mailbox = outbound, mailbox
         self._count_bytes, self._tell = count_bytes, tell
@@ -46,7 +48,9 @@ class Attendance:
         match event:
             case Connected(peer=peer, resumed=resumed):
                 self._tell("connected", peer=peer, resumed=resumed)
-                if resumed:
+                if peer not in self._names:
+                    self._holder_came(peer, resumed=resumed)
+                elif resumed:
                     self._membership.came(peer, resumed=True)
                 else:
                     # It counts as here once it has said what it holds of the ledger.
@@ -54,12 +58,28 @@ class Attendance:
                     self._witnesses.forget(peer)
                     self._outbound.forget(peer)
             case Disconnected(peer=peer, reason=reason):
-                self._membership.went(peer, time.monotonic())
+                known = self._membership if peer in self._names else self._holder
+                if known is not None:
+                    known.went(peer, time.monotonic())
                 self._tell("disconnected", peer=peer, reason=reason)
             case Refused(peer=peer, error=error):
                 # The one refused may be a second process with the same keys; if it is the one that
                 # takes part, its connection ends, which is told next.
                 self._tell("refused", peer=peer, step="transport", reason=str(error))
+
+    def _holder_came(self, peer: str, *, resumed: bool) -> None:
+        if not resumed:
+            self._outbound.forget(peer)
+        if self._holder is not None:
+            self._holder.came(peer, resumed=resumed)
+
+    def _is_complete(self, have: int) -> bool:
+        """Tell whether nobody is missing, of the parties nor who opens their ciphertexts."""
+        return have == len(self._names) and self._can_open(1)
+
+    def _can_open(self, need: int) -> bool:
+        # A round that nobody can open costs its privacy all the same.
+        return self._holder is None or not need or bool(self._holder.connected)
 
     async def gather(
         self, need: int, *, everybody: bool, hope_seconds: float, patience_seconds: float
@@ -88,13 +108,16 @@ class Attendance:
                 pause = _DRAIN_SECONDS
                 continue
             have = len(self._membership.invitable)
+            enough = have >= need and self._can_open(need)
             awaited = self._membership.next_expiry(self._names, now) is not None
             hoped = everybody or awaited or self._membership.arriving(now)
-            if have == len(self._names):
+            if self._is_complete(have):
                 return
-            if have >= need and (not hoped or waited >= hope_seconds):
+            if enough and (not hoped or waited >= hope_seconds):
                 return
-            if have < need and waited >= patience_seconds:
+            if have >= need and not enough and waited >= patience_seconds:
+                raise NoResultError("the key holder did not connect; start its node, then this one")
+            if not enough and waited >= patience_seconds:
                 raise BelowThresholdError("connect", have=have, need=need)
             pause = _POLL_SECONDS
 

@@ -31,11 +31,13 @@ from protocols.ledger.checkpoint import (
     parse_signature,
     sign_checkpoint,
 )
+from protocols.ledger.key_place import same_key
 from protocols.ledger.merkle import Tree
 from protocols.ledger.messages import Extension, seal_ledger
 from protocols.ledger.proofs import leaf_hash
 from protocols.ledger.records import (
     CheckpointLeaf,
+    KeyLeaf,
     Leaf,
     MessageLeaf,
     agreement_leaf,
@@ -52,21 +54,29 @@ _CHUNK_BYTES: Final = 1 << 20
 class LedgerKeeper:
     """Appends leaves; durable on return, or with the caller's transaction on the journal."""
 
-    def __init__(self, signed: SignedAgreement, identity: Identity, store: LeafStore) -> None:
+    def __init__(
+        self,
+        signed: SignedAgreement,
+        identity: Identity,
+        store: LeafStore,
+        key_record: bytes | None = None,
+    ) -> None:
         """Read the log back, if there is one.
 
         Args:
             signed: the agreement in force.
             identity: the coordinator's.
             store: durable, for this agreement alone.
+            key_record: of the key that vectors are encrypted under, where they are.
 
         Raises:
-            LedgerError: the log on disk is not one that was written here.
+            LedgerError: the log on disk is not one that was written here, or holds another key.
         """
+        self._key_record = key_record
         self._signed, self._identity, self._store = signed, identity, store
         self._origin = origin_of(signed.agreement.federation, signed.digest)
         # Its own signatures, and those that it checked when they came, are not checked again.
-        self._verifier = LedgerVerifier(check=unchecked)
+        self._verifier = LedgerVerifier(check=unchecked, check_key=same_key(key_record))
         self._tree = Tree()
         self._pending: dict[str, dict[str, Envelope]] = {"submit": {}, "confirm": {}}
         self._intent: tuple[bytes, Terms | None] = (b"", None)
@@ -97,9 +107,11 @@ class LedgerKeeper:
     # Leaves
 
     def begin(self) -> None:
-        """Put the agreement at the head of a log that is empty."""
+        """Put the agreement at the head of a log that is empty, and its key behind it."""
         if not self._tree.size:
             self._append([agreement_leaf(self._signed)])
+        if self._key_record is not None and self._tree.size == 1:
+            self._append([KeyLeaf(self._key_record)])
 
     def open(
         self,

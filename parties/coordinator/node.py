@@ -7,18 +7,24 @@ import time
 from dataclasses import dataclass, field
 
 from parties.coordinator.attendance import Attendance
+from parties.coordinator.hearing import Room
 from parties.coordinator.keeper import LedgerKeeper
 from parties.coordinator.membership import Membership
-from parties.coordinator.opened_sum import OpenedSum, open_sum
-from parties.coordinator.outbound import Outbound
-from parties.coordinator.ports import CoordinatorJournal, CoordinatorLink, ServerEvent
+from parties.coordinator.opened_sum import OpenedSum, combine, open_sum
+from parties.coordinator.outbound import MAX_QUEUED, Outbound
+from parties.coordinator.ports import (
+    CoordinatorCipher,
+    CoordinatorJournal,
+    CoordinatorLink,
+    ServerEvent,
+)
 from parties.coordinator.progress import RESTART, RoundRecord
 from parties.coordinator.publisher import Publisher
 from parties.coordinator.round import RoundRunner
 from parties.coordinator.round_plan import RoundPlan
 from parties.coordinator.runbook import Runbook
 from parties.coordinator.scribe import Scribe
-from parties.coordinator.strategy import Published, Strategy
+from parties.coordinator.strategy import Strategy
 from parties.coordinator.witnesses import Witnesses
 from parties.mailbox import Mailbox
 from parties.reporting import CalmReport, Detail, Event, Report, log_event
@@ -68,6 +74,7 @@ class CoordinatorNode:
         strategy: Strategy,
         *,
         add: AddMasks = add_masks,
+        cipher: CoordinatorCipher | None = None,
         report: Report = log_event,
         patience_seconds: float = 300.0,
         grace_seconds: float = 2.0,
@@ -81,30 +88,41 @@ class CoordinatorNode:
             journal: durable state, for this agreement alone.
             strategy: turns sums into models.
             add: mask expansion for unmasking; one that uses every core may be passed in.
+            cipher: opens sums of ciphertexts, where the agreement encrypts.
             report: told what happens.
             patience_seconds: how long to wait for enough parties to connect.
             grace_seconds: how long a party that lost its connection is waited for in a round.
 
         Raises:
-            MisuseError: another identity than the agreement's coordinator.
+            MisuseError: another identity than the agreement's coordinator; or a cipher is missing,
+                or not needed.
         """
         agreement = signed.agreement
         if identity.public.raw.hex() != agreement.coordinator.public_key:
             raise MisuseError("the key is not that of the agreement's coordinator")
+        if (cipher is None) != (agreement.paillier is None):
+            raise MisuseError("a cipher is given exactly where the agreement encrypts")
         self._agreement, self._digest, self._identity = agreement, signed.digest, identity
         self._link, self._journal, self._strategy = link, journal, strategy
         self._add, self._report, self._patience = add, CalmReport(report), patience_seconds
+        self._cipher = cipher
         self._names = [party.name for party in agreement.parties]
         self._deadline = agreement.aggregation.deadline_seconds
         self._mailbox: Mailbox[ServerEvent] = Mailbox(link)
-        self._membership = Membership(
-            self._names, grace_seconds=min(grace_seconds, self._deadline), now=time.monotonic()
-        )
+        grace, now = min(grace_seconds, self._deadline), time.monotonic()
+        self._membership = Membership(self._names, grace_seconds=grace, now=now)
+        openers = [one.name for one in agreement.trustees if one.name not in self._names]
+        holder = Membership(openers, grace_seconds=grace, now=now) if openers else None
         self._book = Runbook(journal)
-        self._keeper = LedgerKeeper(signed, identity, journal.ledger)
-        self._outbound = Outbound(link, self._unreachable)
+        record = None if cipher is None else cipher.record
+        self._keeper = LedgerKeeper(signed, identity, journal.ledger, record)
+        # A trustee is sent the vector of every other party in one step.
+        most = MAX_QUEUED if cipher is None else MAX_QUEUED + len(self._names)
+        self._outbound = Outbound(link, self._unreachable, most_queued=most)
         here = (self._keeper, self._outbound, self._membership)
-        self._publisher = Publisher(signed, identity, self._book, *here, tell=self._tell)
+        self._publisher = Publisher(
+            signed, identity, self._book, *here, holder=holder, tell=self._tell
+        )
         greetings = self._publisher.greetings
         self._witnesses = Witnesses(signed, *here, greetings=greetings, tell=self._tell)
         parts = (journal, self._book, self._keeper, self._witnesses, strategy)
@@ -115,8 +133,19 @@ class CoordinatorNode:
             self._outbound,
             self._mailbox,
             witnesses=self._witnesses,
+            holder=holder,
             count_bytes=self._publisher.count_bytes,
             tell=self._tell,
+        )
+        self._room = Room(
+            self._mailbox,
+            self._scribe,
+            self._membership,
+            holder,
+            self._attendance.note,
+            self._publisher.count_bytes,
+            agreement.verify_key,
+            self._deadline,
         )
         first = round_context(agreement, self._digest, 1, agreement.tasks[0], 1)
         self._min_roster = first.min_roster
@@ -227,22 +256,19 @@ class CoordinatorNode:
             self._digest,
             self._identity,
             plan,
+            room=self._room,
             min_roster=self._min_roster,
             outbound=self._outbound,
-            mailbox=self._mailbox,
             journal=self._journal,
-            log=self._scribe,
-            membership=self._membership,
-            note=self._attendance.note,
             add=self._add,
+            cipher=self._cipher,
             report=self._report,
-            count_bytes=self._publisher.count_bytes,
         )
         try:
             result = await runner.run()
             opened = await asyncio.to_thread(self._open, plan, result.aggregate)
             survivors = len(result.aggregate.survivors)
-            published = await asyncio.to_thread(self._combine, plan, opened, survivors)
+            published = await asyncio.to_thread(combine, self._strategy, plan, opened, survivors)
         except (JournalError, MisuseError):
             raise
         except SecureFedError as error:
@@ -262,23 +288,6 @@ class CoordinatorNode:
     def _open(self, plan: RoundPlan, aggregate: Aggregate) -> OpenedSum:
         clip_norm = self._strategy.clip_norm(plan.task, plan.model)
         return open_sum(self._agreement, plan.task, aggregate, clip_norm)
-
-    def _combine(self, plan: RoundPlan, opened: OpenedSum, survivors: int) -> Published:
-        try:
-            return self._strategy.combine(
-                plan.task,
-                plan.model,
-                opened.values,
-                plan.round_in_task,
-                opened.indicator,
-                survivors=survivors,
-            )
-        except SecureFedError:
-            raise
-        except Exception as error:
-            raise NoResultError(
-                f"task {plan.task.name} made no model of the sum: {type(error).__name__}"
-            ) from error
 
     def _unreachable(self, name: str, reason: str) -> None:
         self._membership.leave(name, reason)

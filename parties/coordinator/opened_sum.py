@@ -1,4 +1,4 @@
-"""What the coordinator reads from a sum whose masks are gone: numbers, and how noisy they are."""
+"""What the coordinator reads from a sum that is open: numbers, their noise, the next model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from parties.coordinator.round_plan import RoundPlan
+from parties.coordinator.strategy import Published, Strategy
 from protocols.agreement import Agreement, Task
 from protocols.agreement.noise import noise_plan
+from protocols.errors import NoResultError, SecureFedError
 from protocols.masking.coordinator_states import Aggregate
 from protocols.privacy.noise_meter import NoiseReading, read_meter
 from protocols.privacy.noised_words import centred
@@ -45,3 +48,27 @@ def open_sum(
     )
     indicator = float(whole[task.dimension]) if plan.clip.indicator else None
     return OpenedSum(whole[: task.dimension] / plan.clip.scale, reading, indicator)
+
+
+def combine(strategy: Strategy, plan: RoundPlan, opened: OpenedSum, survivors: int) -> Published:
+    """Make the next model of an opened sum.
+
+    Raises:
+        NoResultError: the sum admits none.
+        SecureFedError: whatever else the strategy refuses.
+    """
+    try:
+        return strategy.combine(
+            plan.task,
+            plan.model,
+            opened.values,
+            plan.round_in_task,
+            opened.indicator,
+            survivors=survivors,
+        )
+    except SecureFedError:
+        raise
+    except Exception as error:
+        raise NoResultError(
+            f"task {plan.task.name} made no model of the sum: {type(error).__name__}"
+        ) from error

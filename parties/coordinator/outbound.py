@@ -27,9 +27,15 @@ class _Line:
 class Outbound:
     """Posts messages without waiting; those of one party leave in order."""
 
-    def __init__(self, link: CoordinatorLink, failed: Callable[[str, str], None]) -> None:
-        """Args: the streams; told who cannot be reached and why."""
-        self._link, self._failed = link, failed
+    def __init__(
+        self,
+        link: CoordinatorLink,
+        failed: Callable[[str, str], None],
+        *,
+        most_queued: int = MAX_QUEUED,
+    ) -> None:
+        """Args: the streams; told who cannot be reached and why; messages that may wait for one."""
+        self._link, self._failed, self._most = link, failed, most_queued
         self._lines: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: Exception | None = None
@@ -42,9 +48,9 @@ class Outbound:
         if self._broken is not None:
             raise self._broken
         line = self._lines.setdefault(name, _Line())
-        if len(line.waiting) >= MAX_QUEUED:
+        if len(line.waiting) >= self._most:
             self.forget(name)
-            self._failed(name, f"{MAX_QUEUED} messages wait for it")
+            self._failed(name, f"{self._most} messages wait for it")
             return
         line.waiting.append(bodies)
         if line.sender is None:

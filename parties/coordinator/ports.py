@@ -1,13 +1,17 @@
-"""What a coordinator node is plugged into: its streams to the parties, and its journal."""
+"""What a coordinator node is plugged into: streams, its journal, and who opens ciphertexts."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from parties.ledger_store import LeafStore
 from parties.transport.events import Connected, Disconnected, Message, Refused
+from protocols.agreement import Task
+from protocols.identity import Envelope
+from protocols.masking.context import RoundContext
+from protocols.prg import Words
 
 ServerEvent = Connected | Disconnected | Message | Refused
 
@@ -33,3 +37,28 @@ class CoordinatorJournal(Protocol):
     def put_blob(self, data: bytes) -> bytes: ...
     def blob(self, digest: bytes) -> bytes | None: ...
     def keep_blobs(self, digests: Collection[bytes]) -> None: ...
+
+
+class ProductOpening(Protocol):
+    """The ciphertexts of one round; :class:`parties.coordinator.cipher.RoundOpening` is one.
+
+    What is examined is of no concern to anybody else, and typed there.
+    """
+
+    def examine(self, envelope: Envelope, vector: memoryview) -> Any: ...
+    def take(self, examined: Any) -> None: ...
+    def close(self) -> Envelope: ...
+    def receive(self, envelope: Envelope, values: memoryview) -> None: ...
+    @property
+    def heard(self) -> Collection[str]: ...
+    @property
+    def can_finish(self) -> bool: ...
+    def finish(self) -> Words: ...
+
+
+class CoordinatorCipher(Protocol):
+    """Multiplies ciphertexts and combines what trustees answer, round by round."""
+
+    @property
+    def record(self) -> bytes: ...
+    def begin(self, context: RoundContext, task: Task, model: bytes) -> ProductOpening: ...

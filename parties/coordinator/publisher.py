@@ -52,9 +52,11 @@ class Publisher:
         outbound: Outbound,
         membership: Membership,
         *,
+        holder: Membership | None,
         tell: Callable[..., None],
     ) -> None:
         """Args: the agreement in force, our key, and what the node is made of."""
+        self._holder = holder
         self._agreement, self._digest, self._identity = signed.agreement, signed.digest, identity
         self._book, self._outbound, self._membership = book, outbound, membership
         self._tell, self._keeper = tell, keeper
@@ -142,7 +144,10 @@ class Publisher:
 
     async def end(self, outcome: Literal["completed", "failed"], reason: str) -> None:
         """End the run."""
-        self._say(self._body(NO_ROUND, RunEnded(outcome, shorten(reason))))
+        body = self._body(NO_ROUND, RunEnded(outcome, shorten(reason)))
+        self._say(body)
+        for name in self._holder.connected if self._holder is not None else ():
+            self._outbound.post(name, body)
         self._tell("run-ended", outcome=outcome, reason=reason)
         await self._outbound.drain(_DRAIN_SECONDS, stuck_seconds=LONGEST_STUCK_SECONDS)
 

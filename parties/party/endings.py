@@ -92,7 +92,7 @@ class Endings:
         except EquivocationError as error:
             self._ledger.denounce(error.reason, envelope)
             if self._seat.current is not None:
-                self._seat.current.role.withdraw("the coordinator contradicts itself")
+                self._seat.current.leave("the coordinator contradicts itself")
             raise
 
     def recall(self) -> None:

@@ -9,15 +9,37 @@ from parties.attachments import read_attachment
 from parties.party.history import History
 from parties.party.ledger_copy import LedgerCopy
 from parties.party.participation import Opening
+from parties.party.ports import PartyCipher
 from parties.party.purse import Purse
 from parties.party.seat import Seat
 from parties.party.trainer import Trainer
 from protocols.admission import Admitted, find_task
 from protocols.agreement import Agreement, Task
-from protocols.errors import DuplicateError, InputError, PolicyError, SecureFedError
+from protocols.errors import (
+    DuplicateError,
+    InputError,
+    MisuseError,
+    PolicyError,
+    SecureFedError,
+)
+from protocols.identity import Identity
 from protocols.intent import Terms, intent_digest, terms_of
 from protocols.rounds import RoundOpen
 from protocols.wire import Packet
+
+
+def require_place(agreement: Agreement, identity: Identity, cipher: PartyCipher | None) -> None:
+    """Check that a party can take part under an agreement at all.
+
+    Raises:
+        AgreementError: it does not name us.
+        MisuseError: it has another key under our name; or a cipher is missing, or not needed.
+    """
+    agreement.party_index(identity.name)
+    if agreement.verify_key(identity.name).raw != identity.public.raw:
+        raise MisuseError(f"this is not the key of {identity.name} that the agreement names")
+    if (cipher is None) != (agreement.paillier is None):
+        raise MisuseError("a cipher is given exactly where the agreement encrypts")
 
 
 class Gatekeeper:

@@ -24,6 +24,7 @@ from protocols.identity import NO_ROUND, Envelope, Identity
 from protocols.intent import intent_digest
 from protocols.ledger.checkpoint import coordinator_check, cosign, origin_of, parse_note
 from protocols.ledger.facts import RoundFacts
+from protocols.ledger.key_place import same_key
 from protocols.ledger.merkle import Tree
 from protocols.ledger.messages import STEPS, Cosigned, Extension, Holding, seal_ledger
 from protocols.ledger.proofs import leaf_hash, verify_consistency
@@ -45,6 +46,7 @@ class LedgerCopy:
         signed: SignedAgreement,
         identity: Identity,
         journal: PartyJournal,
+        key_record: bytes | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Read our copy back.
@@ -53,12 +55,14 @@ class LedgerCopy:
             signed: the agreement in force.
             identity: ours.
             journal: durable, for this agreement and party alone.
+            key_record: of the key that vectors are encrypted under, where they are.
             clock: Unix seconds, for the time that a cosignature carries.
 
         Raises:
             LedgerError: the copy on disk is damaged.
         """
         self._signed, self._identity, self._journal = signed, identity, journal
+        self._known_key = same_key(key_record)
         self._number, self._clock = signed.agreement.party_index(identity.name), clock
         self._coordinator = signed.agreement.verify_key(signed.agreement.coordinator.name)
         self._origin = origin_of(signed.agreement.federation, signed.digest)
@@ -68,7 +72,8 @@ class LedgerCopy:
 
     def _read_back(self) -> None:
         """Take what is on disk; its signatures were checked before it was put there."""
-        self._verifier, self._tree = LedgerVerifier(check=unchecked), Tree()
+        own = LedgerVerifier(check=unchecked, check_key=self._known_key)
+        self._verifier, self._tree = own, Tree()
         for leaf in self._journal.ledger.leaves():
             self._verifier.take(leaf)
             self._tree.append(leaf_hash(leaf))
@@ -222,24 +227,16 @@ class LedgerCopy:
         if head.origin != self._origin or not coordinator_check(note, self._coordinator).holds():
             raise LedgerError("checkpoint-unsigned", "the head is not one of this ledger's")
         if head.size < self._tree.size:
-            raise ReplayError(
-                self._coordinator.name,
-                "extend",
-                f"a head of {head.size} leaves is past, we hold {self._tree.size}",
-            )
+            past = f"a head of {head.size} leaves is past, we hold {self._tree.size}"
+            raise ReplayError(self._coordinator.name, "extend", past)
         if head.size > self._tree.size:
             raise LedgerError("head-without-leaves", f"a head of {head.size} leaves came too early")
         if not hmac.compare_digest(head.root, self._tree.root()):
             self._contradiction(envelope, f"the head of {head.size} leaves has another root")
-        verify_consistency(
-            message.start,
-            self._tree.root(message.start),
-            head.size,
-            head.root,
-            message.proof,
-        )
+        before = (message.start, self._tree.root(message.start))
+        verify_consistency(*before, head.size, head.root, message.proof)
         line = cosign(head, self._identity, int(self._clock()))
-        # What we sign is what we hold, and that is durable: the leaves are in the journal.
+        # What we sign is durable: the leaves are in the journal.
         return self._packet(Cosigned(head.size, line, self._missing()))
 
     def _append(self, leaves: Sequence[bytes]) -> None:

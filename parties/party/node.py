@@ -10,11 +10,11 @@ from parties.attachments import require_bare
 from parties.mailbox import Mailbox
 from parties.party.correspondence import Correspondence
 from parties.party.endings import Endings
-from parties.party.gatekeeper import Gatekeeper
+from parties.party.gatekeeper import Gatekeeper, require_place
 from parties.party.history import History
 from parties.party.ledger_copy import LedgerCopy
 from parties.party.participation import Participation
-from parties.party.ports import ClientEvent, PartyJournal, PartyLink
+from parties.party.ports import ClientEvent, PartyCipher, PartyJournal, PartyLink
 from parties.party.purse import Purse
 from parties.party.seat import Seat
 from parties.party.trainer import Trainer
@@ -53,6 +53,7 @@ class PartyNode:
         trainer: Trainer,
         *,
         random: RandomBytes,
+        cipher: PartyCipher | None = None,
         report: Report = log_event,
         patience_seconds: float = 3600.0,
         epsilon_ceiling: float | None = None,
@@ -67,6 +68,7 @@ class PartyNode:
             journal: durable promises and progress, for this agreement and party alone.
             trainer: computes updates from our data.
             random: cryptographically secure random bytes.
+            cipher: encrypts and opens, where the agreement encrypts.
             report: told what happens.
             patience_seconds: how long to wait for a coordinator that says nothing at all, beyond
                 the agreed deadline of a step.
@@ -74,15 +76,12 @@ class PartyNode:
             answer_after_seconds: least time from the start of a training to its answer.
 
         Raises:
-            AgreementError: the agreement does not name us.
-            MisuseError: it has another key under our name.
+            AgreementError, MisuseError: as :func:`parties.party.gatekeeper.require_place`.
         """
         agreement = signed.agreement
-        agreement.party_index(identity.name)
-        if agreement.verify_key(identity.name).raw != identity.public.raw:
-            raise MisuseError(f"this is not the key of {identity.name} that the agreement names")
+        require_place(agreement, identity, cipher)
         self._agreement, self._digest = agreement, signed.digest
-        self._identity, self._link, self._journal = identity, link, journal
+        self._identity, self._link, self._journal, self._cipher = identity, link, journal, cipher
         self._trainer, self._random, self._report = trainer, random, CalmReport(report)
         self._talk = Correspondence(signed, identity, link)
         self._seat = Seat(trainer, agreement.aggregation.deadline_seconds, answer_after_seconds)
@@ -90,20 +89,12 @@ class PartyNode:
         self._heard = time.monotonic()
         self._history = History(agreement, journal)
         self._purse = Purse(agreement, identity.name, journal, epsilon_ceiling)
-        self._ledger = LedgerCopy(signed, identity, journal)
-        self._gate = Gatekeeper(
-            agreement, self._history, self._ledger, trainer, self._seat, self._purse
-        )
-        self._endings = Endings(
-            agreement,
-            self._talk,
-            self._ledger,
-            self._history,
-            self._purse,
-            self._seat,
-            trainer,
-            tell=self._tell,
-        )
+        record = None if cipher is None else cipher.record
+        self._ledger = LedgerCopy(signed, identity, journal, record)
+        kept = (self._history, self._ledger)
+        self._gate = Gatekeeper(agreement, *kept, trainer, self._seat, self._purse)
+        parts = (self._talk, self._ledger, self._history, self._purse, self._seat)
+        self._endings = Endings(agreement, *parts, trainer, tell=self._tell)
         self._mailbox: Mailbox[ClientEvent] = Mailbox(link)
 
     @property
@@ -182,13 +173,15 @@ class PartyNode:
 
     async def _dispatch(self, packet: Packet) -> RunEnded | None:
         envelope = packet.envelope
-        if envelope.step not in {"open", "final"}:
+        if envelope.step not in {"open", "final", "encrypt"}:
             require_bare(packet)
         match envelope.step:
             case "open":
                 await self._open(packet)
-            case "roster" | "survivors" | "confirmations":
+            case "roster" | "survivors" | "confirmations" | "open-product":
                 await self._answer(envelope)
+            case "encrypt":
+                await self._take_vector(packet)
             case "deliver":
                 await self._deliver(envelope)
             case "extend" | "abort" | "result" | "final":
@@ -219,19 +212,21 @@ class PartyNode:
         self._seat.leave("a new round was opened")
         # Durable before the first word: this round number can never be used against us again.
         self._history.begin(admitted)
-        current = Participation(
-            self._agreement, self._digest, opening, self._identity, self._journal, self._random
-        )
+        us = (self._identity, self._journal, self._random, self._cipher)
+        current = Participation(self._agreement, self._digest, opening, *us)
         self._seat.take(current)
         self._tell("round-opened", task=opened.task, round_in_task=opened.round_in_task)
-        await self._send(current.advertise())
+        if advertised := current.begin(opened.invited):
+            await self._send(advertised)
+        else:
+            self._train(current)
 
     async def _answer(self, envelope: Envelope) -> None:
         current = self._participating(envelope)
         if current is not None and await self._send(
             await asyncio.to_thread(current.answer, envelope)
         ):
-            self._tell(ANSWERED[envelope.step])
+            self._tell(ANSWERED.get(envelope.step, "decrypted"))
 
     async def _deliver(self, envelope: Envelope) -> None:
         current = self._participating(envelope)
@@ -239,30 +234,32 @@ class PartyNode:
             return
         for fault in await asyncio.to_thread(current.role.receive_delivery, envelope):
             self._tell("refused", peer=fault.party, step=fault.step, reason=fault.reason)
+        self._train(current)
+
+    def _train(self, current: Participation) -> None:
         self._tell("training", task=current.opening.task.name)
         self._seat.train()
 
+    async def _take_vector(self, packet: Packet) -> None:
+        current = self._participating(packet.envelope)
+        if current is not None:
+            await asyncio.to_thread(current.receive_vector, packet)
+
     def _participating(self, envelope: Envelope) -> Participation | None:
-        """Find the round of a message; whoever takes the message checks its signature."""
-        current = self._seat.current
-        if current is not None and current.opening.round == envelope.round:
-            return current
-        if envelope.round != self._history.progress.round:
-            raise UnexpectedMessageError(
-                envelope.sender, envelope.step, f"we take no part in round {envelope.round}"
-            )
-        self._tell("ignored", step=envelope.step, reason="we left this round")
-        return None
+        current = self._seat.of_round(envelope, self._history.progress.round)
+        if current is None:
+            self._tell("ignored", step=envelope.step, reason="we left this round")
+        return current
 
     async def _look_at_training(self) -> None:
         """Send what the training came to, or leave the round when it takes too long."""
         outcome = self._seat.outcome()
         match outcome:
-            case bytes():
+            case tuple():
                 for reason in self._seat.failures:
                     self._tell("training-failed", peer=self._identity.name, reason=reason)
-                if await self._send(outcome):
-                    self._tell("submitted", bytes=len(outcome))
+                if all([await self._send(packet) for packet in outcome]):
+                    self._tell("submitted", bytes=sum(map(len, outcome)))
             case Failed():
                 await self._training_failed(outcome)
             case None if self._seat.late:

@@ -8,7 +8,8 @@ import time
 from parties.party.participation import Participation
 from parties.party.trainer import Trainer
 from parties.party.training import Job, Outcome, TrainingThread
-from protocols.errors import MisuseError
+from protocols.errors import MisuseError, UnexpectedMessageError
+from protocols.identity import Envelope
 
 
 class Seat:
@@ -70,6 +71,20 @@ class Seat:
         """Whether the training has taken longer than the coordinator waits."""
         return self._job is not None and time.monotonic() >= self._job.ends
 
+    def of_round(self, envelope: Envelope, last: int) -> Participation | None:
+        """Return the round of a message, whose taker checks its signature; ``None`` if we left it.
+
+        Raises:
+            UnexpectedMessageError: it is neither ours nor the ``last`` one that we took part in.
+        """
+        if self._current is not None and self._current.opening.round == envelope.round:
+            return self._current
+        if envelope.round != last:
+            raise UnexpectedMessageError(
+                envelope.sender, envelope.step, f"we take no part in round {envelope.round}"
+            )
+        return None
+
     def take(self, participation: Participation) -> None:
         """Take part in a round; the last one must have been left."""
         self._current = participation
@@ -95,7 +110,7 @@ class Seat:
     def leave(self, reason: str) -> None:
         """Leave the round for good: its secrets are forgotten, and its training is not sent."""
         if self._current is not None:
-            self._current.role.withdraw(reason)
+            self._current.leave(reason)
             self._current = None
         if self._job is not None:
             self._job.outcome.cancel()

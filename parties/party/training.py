@@ -41,7 +41,9 @@ class Failed:
         return self.kind if self.error is None else str(self.error)
 
 
-Outcome = bytes | Failed
+Work = Callable[[], tuple[bytes, ...]]
+"""Computes the messages to send."""
+Outcome = tuple[bytes, ...] | Failed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +69,7 @@ class TrainingThread:
 
     def __init__(self) -> None:
         """Start no thread yet."""
-        self._waiting: queue.SimpleQueue[tuple[Job, Callable[[], bytes]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: queue.SimpleQueue[tuple[Job, Work] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._running: Job | None = None
 
@@ -79,11 +79,11 @@ class TrainingThread:
         running = self._running
         return running is not None and time.monotonic() > running.ends
 
-    def start(self, work: Callable[[], bytes], seconds: float, hold_seconds: float = 0.0) -> Job:
+    def start(self, work: Work, seconds: float, hold_seconds: float = 0.0) -> Job:
         """Ask for a training; it begins when the one before has ended.
 
         Args:
-            work: computes the message to send.
+            work: computes the messages to send.
             seconds: after which the outcome is of no use.
             hold_seconds: before which it is held back, whatever it is.
         """
@@ -112,7 +112,7 @@ class TrainingThread:
                 job.outcome.get_loop().call_soon_threadsafe(_settle, job, outcome)
 
 
-def _attempt(work: Callable[[], bytes]) -> Outcome:
+def _attempt(work: Work) -> Outcome:
     try:
         return work()
     except BaseException as error:  # noqa: BLE001 - user code may even call sys.exit

@@ -23,6 +23,8 @@ _LEAF: Final = {
     "leaf-out-of-place": "A leaf stands where none of its kind can stand.",
     "agreement-missing": "The ledger does not begin with the agreement.",
     "agreement-invalid": "The agreement is unsafe, unreadable, or not signed by every party.",
+    "key-missing": "Vectors are encrypted, and their key does not stand behind the agreement.",
+    "key-invalid": "The key of the ciphertexts is not in force, not well formed, or another one.",
     "another-agreement": "Something was signed under another agreement than the expected one.",
     "other-version": "A message is of another version of the protocol.",
     "wrong-sender": "A message comes from somebody who cannot say this.",

@@ -62,7 +62,16 @@ class CheckpointLeaf(
     note: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_NOTE_BYTES)]
 
 
-Leaf = AgreementLeaf | MessageLeaf | CheckpointLeaf
+class KeyLeaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="key"):
+    """Leaf 1 where vectors are encrypted: the record of the key and of its whole ceremony.
+
+    See :mod:`protocols.paillier.key_record`, which is the only one to look into it.
+    """
+
+    record: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_NOTE_BYTES)]
+
+
+Leaf = AgreementLeaf | KeyLeaf | MessageLeaf | CheckpointLeaf
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Leaf)

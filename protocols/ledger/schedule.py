@@ -10,7 +10,7 @@ from protocols.agreement.noise import composed_releases
 from protocols.errors import LedgerError, PolicyError, PrivacyParameterError
 from protocols.intent import Terms, outputs_of, terms_of
 from protocols.privacy.accounting import epsilon
-from protocols.rounds import RoundOpen
+from protocols.rounds import RoundOpen, RunEnded
 
 TOLERANCE: Final = 1e-6
 """Relative, of recomputed numbers: other processors round other ways."""
@@ -44,6 +44,18 @@ class Schedule:
         """The task that is at work; ``None`` when all are over."""
         tasks = self._agreement.tasks
         return tasks[self._position] if self._position < len(tasks) else None
+
+    def check_end(self, message: RunEnded, name: str) -> None:
+        """Check that a run may end now, as ``name`` says.
+
+        Raises:
+            LedgerError: ``end-invalid`` or ``end-too-early``.
+        """
+        if message.outcome != "completed":
+            raise LedgerError("end-invalid", f"the end of a run that {message.outcome}", party=name)
+        task = self.task
+        if task is not None:
+            raise LedgerError("end-too-early", f"task {task.name} is not over", party=name)
 
     # Intents
 

@@ -1,9 +1,9 @@
 """The verifier of a ledger: leaf by leaf, in one pass, trusting nobody.
 
 An auditor runs it over an exported log, every party over its own copy as it grows, the coordinator
-over its own log before it appends. The order of leaves is: the agreement; one or more checkpoints;
-then for each round its intent, commits, confirmations, and its result or, at any point, its abort;
-late commits; one or more checkpoints; at last the end and one or more checkpoints.
+over its own log before it appends. The order of leaves is: the agreement; the key, if there is one;
+one or more checkpoints; then for each round its intent, commits, confirmations, and its result or,
+at any point, its abort; late commits; checkpoints; at last the end and one or more checkpoints.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from protocols.identity import NO_ROUND, Envelope
 from protocols.intent import intent_digest
 from protocols.ledger.facts import CheckpointFacts, RoundFacts
 from protocols.ledger.history import History, LateCommit
+from protocols.ledger.key_place import CheckKey, KeyPlace, same_key
 from protocols.ledger.merkle import Frontier, leaf_hash
 from protocols.ledger.open_round import OpenRound, check_invited
 from protocols.ledger.reading import CheckSignature, LogReader, check_now, unchecked
 from protocols.ledger.records import (
     AgreementLeaf,
     CheckpointLeaf,
+    KeyLeaf,
     MessageLeaf,
     decode_leaf,
     read_agreement_leaf,
@@ -45,9 +47,12 @@ class LedgerVerifier:
         closed: whether the end of the run is on record.
     """
 
-    def __init__(self, *, check: CheckSignature = check_now) -> None:
-        """Args: what is told every signature but those of the agreement, which are checked."""
+    def __init__(
+        self, *, check: CheckSignature = check_now, check_key: CheckKey | None = None
+    ) -> None:
+        """Args: what is told every signature but the agreement's; what checks a ciphertext key."""
         self._check = check
+        self._key_place = KeyPlace(check_key or same_key(None))
         self._tree = Frontier()
         self.signed: SignedAgreement | None = None
         self._checkpoints: list[CheckpointFacts] = []
@@ -164,6 +169,8 @@ class LedgerVerifier:
                 self._message(parsed.envelope, position)
             elif isinstance(parsed, CheckpointLeaf):
                 self._checkpoint(parsed, position)
+            elif isinstance(parsed, KeyLeaf):
+                self._key_place.take(parsed.record)
             else:
                 self._agreement(parsed)
         except LedgerError as error:
@@ -193,6 +200,7 @@ class LedgerVerifier:
         self._reader = LogReader(signed, self._check)
         self._schedule = Schedule(signed.agreement)
         self._history = History(len(signed.agreement.parties))
+        self._key_place.after(signed)
         self.signed, self._last = signed, "agreement"
 
     def _checkpoint(self, leaf: CheckpointLeaf, position: int) -> None:
@@ -200,6 +208,7 @@ class LedgerVerifier:
             raise LedgerError("agreement-missing", "the first leaf is no agreement")
         if self._open is not None:
             raise LedgerError("leaf-out-of-place", "a checkpoint in the middle of a round")
+        self._key_place.require()
         facts = self._reader.checkpoint(leaf.note, position, self._tree.root())
         self._checkpoints.append(facts)
         self._last = "checkpoint"
@@ -287,13 +296,5 @@ class LedgerVerifier:
     def _end(self, envelope: Envelope, position: int) -> None:
         self._require_checkpoint("end")
         message = self._reader.by_coordinator(envelope, RunEnded, NO_ROUND, position)
-        if message.outcome != "completed":
-            raise LedgerError(
-                "end-invalid", f"the end of a run that {message.outcome}", party=envelope.sender
-            )
-        task = self._schedule.task
-        if task is not None:
-            raise LedgerError(
-                "end-too-early", f"task {task.name} is not over", party=envelope.sender
-            )
+        self._schedule.check_end(message, envelope.sender)
         self.closed, self._last = True, "end"

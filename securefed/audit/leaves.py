@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,7 @@ from protocols.ledger.records import (
     MAX_LEAF_BYTES,
     AgreementLeaf,
     CheckpointLeaf,
+    KeyLeaf,
     MessageLeaf,
     decode_leaf,
     read_agreement_leaf,
@@ -76,6 +78,10 @@ def describe(data: bytes, position: int) -> LeafFacts:
             return _message(leaf.envelope, position, hashed)
         if isinstance(leaf, CheckpointLeaf):
             return _checkpoint(leaf.note, position, hashed)
+        if isinstance(leaf, KeyLeaf):
+            content = {"sha256": hashlib.sha256(leaf.record).hexdigest()}
+            text = "the key of the ciphertexts, with the record of its ceremony"
+            return LeafFacts(position, "key", "", 0, (), text, content, hashed)
         return _agreement(leaf, position, hashed)
     except SecureFedError as error:
         reason = error.reason if isinstance(error, LedgerError) else str(error)
@@ -103,6 +109,8 @@ def signed_by(data: bytes, position: int, agreement: Agreement) -> tuple[str, ..
             return (leaf.envelope.sender,)
         if isinstance(leaf, CheckpointLeaf):
             return signed_head(leaf.note, agreement)
+        if isinstance(leaf, KeyLeaf):
+            return ()  # its own signatures are those of a ceremony, which an audit checks
         return tuple(one.name for one in read_agreement_leaf(leaf).signatures)
     except SecureFedError:
         # Hostile bytes that nobody answers for: that is the answer.

@@ -23,6 +23,7 @@ from securefed.cli.options import (
     passphrase,
 )
 from securefed.cli.output import console, print_json
+from securefed.extras import paillier_extra
 
 if TYPE_CHECKING:
     from securefed.ceremony import KeyFacts
@@ -51,14 +52,8 @@ def open_ceremony(agreement: Path, signatures: Path | None = None, *, signed: bo
         MisuseError: the extra is not installed.
         AgreementError: unsafe, or not signed by all where ``signed`` says that it has to be.
     """
-    try:
+    with paillier_extra():
         from securefed.ceremony_steps import Steps  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        if error.name not in {"gmpy2", "phe"}:
-            raise
-        raise MisuseError(
-            f"{error.name} is not installed; run pip install 'securefed[paillier]'"
-        ) from error
     return Steps.of_signed(agreement, signatures) if signed else Steps.of_any(agreement)
 
 

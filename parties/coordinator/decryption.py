@@ -1,0 +1,132 @@
+"""Ciphertexts within one round: held until their header comes, passed on, opened by trustees."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Collection, Iterable
+from typing import Literal
+
+from parties.coordinator.membership import Membership
+from parties.coordinator.outbound import Outbound
+from parties.coordinator.ports import ProductOpening
+from protocols.errors import DuplicateError, SubmissionError, UnexpectedMessageError
+from protocols.identity import Envelope
+from protocols.prg import Words
+from protocols.wire import Packet, encode
+
+Submit = Callable[[Envelope, bytes], int]
+"""Takes the header of a vector, and the digest of its ciphertexts; raises PeerError."""
+
+
+class Decryption:
+    """One round's ciphertexts.
+
+    A vector counts only together with its header: until then nobody else sees it, so that trustees
+    and survivor set never differ.
+    """
+
+    def __init__(
+        self,
+        opening: ProductOpening,
+        outbound: Outbound,
+        membership: Membership,
+        trustees: Iterable[str],
+        holder: Membership | None,
+    ) -> None:
+        """Args: the role, and what the node is made of; the key holder's own membership."""
+        self._opening, self._outbound = opening, outbound
+        self._trustees = tuple(trustees)
+        self._membership, self._holder = membership, holder
+        self._held: dict[str, Packet] = {}
+        self._stage: Literal["vectors", "answers", "over"] = "vectors"
+
+    async def take(self, packet: Packet) -> None:
+        """Keep a party's ciphertexts until their header comes, or take a trustee's answer.
+
+        Raises:
+            UnexpectedMessageError: too early or too late.
+            DuplicateError: ciphertexts of a party that sent some already.
+            PeerError: an answer, as :meth:`ProductOpening.receive`.
+        """
+        name, step = packet.envelope.sender, packet.envelope.step
+        if self._stage == "over" and step != "encrypt":
+            return  # an honest trustee was slower than as many as were needed
+        self._require("vectors" if step == "encrypt" else "answers", name, step)
+        if step != "encrypt":
+            await asyncio.to_thread(self._opening.receive, packet.envelope, packet.attachment)
+        elif name in self._held:
+            raise DuplicateError(name, step, "has sent its ciphertexts already")
+        else:
+            self._held[name] = packet
+
+    def _require(self, stage: str, name: str, step: str) -> None:
+        if self._stage != stage:
+            raise UnexpectedMessageError(name, step, f"came at a time for {self._stage}")
+
+    async def submit(self, envelope: Envelope, submit: Submit) -> None:
+        """Take a header and the ciphertexts before it, both or neither, and pass them on.
+
+        Raises:
+            SubmissionError: there are none.
+            PeerError: as :meth:`ProductOpening.examine`, or as ``submit``.
+        """
+        name = envelope.sender
+        self._require("vectors", name, "submit")
+        packet = self._held.get(name)
+        if packet is None:
+            raise SubmissionError(name, "submit", "sent no ciphertexts before their header")
+        examined = await asyncio.to_thread(
+            self._opening.examine, packet.envelope, packet.attachment
+        )
+        submit(envelope, hashlib.sha256(packet.attachment).digest())
+        await asyncio.to_thread(self._opening.take, examined)
+        # The place stays taken; the bytes are wherever they are still on their way.
+        self._held[name] = Packet(packet.envelope)
+        body = encode(packet)
+        for trustee in self._present(self._trustees):
+            if trustee != name:
+                self._outbound.post(trustee, body)
+
+    async def request(self, confirmed: Collection[str]) -> Envelope:
+        """Ask for the product; return what is asked, which has to be on record before it is sent.
+
+        Args:
+            confirmed: parties that signed the survivor set; of trustees that are parties, only
+                these are asked.
+
+        Raises:
+            BelowThresholdError: fewer vectors than the minimum cohort.
+        """
+        self._stage = "answers"
+        if self._holder is None:
+            self._trustees = tuple(name for name in self._trustees if name in confirmed)
+        return await asyncio.to_thread(self._opening.close)
+
+    def ask(self, body: bytes) -> None:
+        """Send the request to the trustees."""
+        for name in self._present(self._trustees):
+            self._outbound.post(name, body)
+
+    def awaited(self, now: float) -> frozenset[str]:
+        """Return the trustees that may still answer."""
+        asked = [name for name in self._trustees if name not in self._opening.heard]
+        return self._members.expected(asked, now)
+
+    @property
+    def can_finish(self) -> bool:
+        """Whether enough trustees have answered."""
+        return self._opening.can_finish
+
+    async def finish(self) -> Words:
+        """Return the opened sum; see :meth:`ProductOpening.finish`."""
+        self._stage = "over"
+        return await asyncio.to_thread(self._opening.finish)
+
+    @property
+    def _members(self) -> Membership:
+        return self._membership if self._holder is None else self._holder
+
+    def _present(self, names: Iterable[str]) -> list[str]:
+        members = self._members
+        return [name for name in names if name in members.connected and name not in members.left]
