@@ -208,6 +208,14 @@ def test_a_user_is_folded_in_and_reasons_sum_to_the_score():
     assert fitted.recommend([], k=1)[0].item == int(fitted.popularity_.argmax())
 
 
+def test_agreeing_on_more_people_than_there_are_changes_no_factor():
+    few, many = (
+        model(people=people, min_support=1).fit_noised(SHOPS.parts, privacy(0.5))
+        for people in (200, 2_000)
+    )
+    np.testing.assert_allclose(few.factors_, many.factors_)
+
+
 def test_chosen_items_alone_take_part():
     fitted = model(chosen=range(10, 30), min_support=1).fit_noised(SHOPS.parts, privacy(0.5))
     assert not fitted.known_[:10].any()

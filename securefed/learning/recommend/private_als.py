@@ -51,7 +51,7 @@ class DpIals(NoisedRecommender, LeastSquaresFactors):
             unobserved: weight of every pair; an observed one has 1 in addition.
             sweeps: noised sums beyond the counts.
             item_products: sum products of people's factors for every item too, as Chien et al. do;
-                worth its noise from some hundred thousand people on.
+                worth its noise from 30 000 to 300 000 people on, as epsilon is 8 or 1.
             min_support: as in :class:`DpPopularity`.
             chosen: numbers of the items that take part, from public knowledge or from a run of
                 :class:`DpPopularity`; all unless given.
