@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from securefed.learning.estimator import FederatedEstimator as FederatedEstimator
     from securefed.learning.incomplete import IncompleteData as IncompleteData
     from securefed.learning.inference import CoefficientTable as CoefficientTable
+    from securefed.learning.language.ngram import FederatedNgram as FederatedNgram
+    from securefed.learning.language.private_ngram import DpNgram as DpNgram
+    from securefed.learning.language.text import Lexicon as Lexicon
+    from securefed.learning.language.text import ngram_data as ngram_data
     from securefed.learning.linear_estimators import (
         FederatedLinearRegression as FederatedLinearRegression,
     )
@@ -83,6 +87,7 @@ __all__ = [
     "Contribution",
     "DpEase",
     "DpIals",
+    "DpNgram",
     "DpPopularity",
     "Ease",
     "Evaluator",
@@ -91,6 +96,7 @@ __all__ = [
     "FederatedImputer",
     "FederatedLinearRegression",
     "FederatedLogisticRegression",
+    "FederatedNgram",
     "FederatedOneHot",
     "FederatedPipeline",
     "FederatedPoissonRegressor",
@@ -103,6 +109,7 @@ __all__ = [
     "ItemCosine",
     "ItemFeatures",
     "Layout",
+    "Lexicon",
     "Numbers",
     "PersonPrivacy",
     "PersonTask",
@@ -120,6 +127,7 @@ __all__ = [
     "check_task",
     "is_private",
     "leave_last_out",
+    "ngram_data",
     "register_statistic",
     "register_task",
     "require_plain",
@@ -142,6 +150,7 @@ _HOME: Final = {
     "ContentBased": "recommend.content",
     "DpEase": "recommend.private",
     "DpIals": "recommend.private_als",
+    "DpNgram": "language.private_ngram",
     "DpPopularity": "recommend.private",
     "Ease": "recommend.ease",
     "Evaluator": "recommend.evaluation",
@@ -150,6 +159,7 @@ _HOME: Final = {
     "FederatedImputer": "preprocessing",
     "FederatedLinearRegression": "linear_estimators",
     "FederatedLogisticRegression": "linear_estimators",
+    "FederatedNgram": "language.ngram",
     "FederatedOneHot": "preprocessing",
     "FederatedPipeline": "pipeline",
     "FederatedPoissonRegressor": "linear_estimators",
@@ -161,12 +171,14 @@ _HOME: Final = {
     "Interactions": "recommend.interactions",
     "ItemCosine": "recommend.ease",
     "ItemFeatures": "recommend.features",
+    "Lexicon": "language.text",
     "Popularity": "recommend.popularity",
     "Recommender": "recommend.recommender",
     "SecureStats": "stats",
     "SecureSum": "stats",
     "SumOf": "stats",
     "leave_last_out": "recommend.holdout",
+    "ngram_data": "language.text",
     "register_statistic": "sum_task",
     "secure_histogram": "stats",
     "secure_stats": "stats",

@@ -14,6 +14,8 @@ from protocols.errors import AgreementError, MisuseError
 from securefed.data.schema import Schema, split_schema
 from securefed.learning.boosting_task import BoostingParameters, BoostingTask
 from securefed.learning.glm import LogisticParameters, LogisticRegression
+from securefed.learning.language.ngram_task import ExactNgramParameters, NgramTask
+from securefed.learning.language.person_ngrams import PersonNgramParameters, PersonNgrams
 from securefed.learning.linear_task import LinearParameters, LinearTask
 from securefed.learning.moments_task import MomentsParameters, MomentsTask
 from securefed.learning.person import (
@@ -78,6 +80,8 @@ _KINDS: Final[dict[str, _Kind]] = {
     LinearTask.kind: _Kind(LinearParameters, LinearTask),
     MomentsTask.kind: _Kind(MomentsParameters, MomentsTask),
     QuantilesTask.kind: _Kind(QuantilesParameters, QuantilesTask),
+    NgramTask.kind: _Kind(ExactNgramParameters, NgramTask),
+    PersonNgrams.kind: _Kind(PersonNgramParameters, PersonNgrams),
     ItemSupport.kind: _Kind(InteractionParameters, build_support),
     ItemGram.kind: _Kind(GramParameters, build_gram),
     AlternatingLeastSquares.kind: _Kind(AlsParameters, build_als),
