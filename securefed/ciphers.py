@@ -9,10 +9,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from parties.coordinator.cipher import SumOpener
 from parties.keyholder import KeyHolderNode
 from parties.obfuscation import ObfuscatorSupply
+from parties.paillier_keys import read_share, share_path
 from parties.paillier_workers import paillier_workers
 from parties.party.cipher import CipherTools, PartyCiphers
 from protocols.agreement import SignedAgreement
@@ -23,6 +25,7 @@ from protocols.paillier.dealing import MakePrimes
 from protocols.paillier.dealing_primes import safe_primes
 from protocols.paillier.key_record import deal_in_memory, read_key_record
 from protocols.paillier.threshold_key import KeyShare, ThresholdKey
+from securefed.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,37 @@ def check_record(signed: SignedAgreement, record: bytes, *, source: str) -> Node
         PeerError: it is not in force; names ``source`` where it is no record at all.
     """
     return NodeKeys(record, read_key_record(record, signed.agreement, signed.digest, party=source))
+
+
+def load_node_keys(
+    deployment: Deployment, name: str, directory: Path, passphrase: bytes
+) -> NodeKeys | None:
+    """Read what a node needs beside its identity; ``None`` where nothing is encrypted.
+
+    Args:
+        deployment: agreement in force, and the key's record.
+        name: of the node: a party or the key holder.
+        directory: of keys, where a ceremony left our share.
+        passphrase: of our keys.
+
+    Raises:
+        PeerError: the record is not in force.
+        KeyFileError: our share is missing, damaged, or of another key.
+    """
+    signed, record = deployment.signed, deployment.key_record
+    if record is None:
+        return None
+    if name not in {trustee.name for trustee in signed.agreement.trustees}:
+        return check_record(signed, record, source="the key record")
+    key, share = read_share(
+        share_path(directory, name, record),
+        name,
+        record,
+        signed.agreement,
+        signed.digest,
+        passphrase,
+    )
+    return NodeKeys(record, key, share)
 
 
 def coordinator_cipher(

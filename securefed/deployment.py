@@ -19,6 +19,8 @@ from protocols.errors import AgreementError, KeyFileError
 
 SIGNATURES: Final = "signatures"
 CERTIFICATES: Final = "certificates"
+KEY_RECORD: Final = "paillier.key"
+MAX_RECORD_BYTES: Final = 2**20
 MAX_AGREEMENT_BYTES: Final = 16 * 2**20
 
 
@@ -28,11 +30,14 @@ class Deployment:
 
     Attributes:
         signed: the agreement with every party's valid signature.
-        pins: certificate of the coordinator and of each party, by name.
+        pins: certificate of the coordinator, of each party and of a key holder, by name.
+        key_record: record of the key that vectors are encrypted under, unchecked; ``None`` where
+            nothing is.
     """
 
     signed: SignedAgreement
     pins: dict[str, PinnedPeer] = field(repr=False)
+    key_record: bytes | None = field(default=None, repr=False)
 
     @property
     def agreement(self) -> Agreement:
@@ -41,7 +46,12 @@ class Deployment:
 
     @classmethod
     def load(
-        cls, agreement: Path, *, signatures: Path | None = None, certificates: Path | None = None
+        cls,
+        agreement: Path,
+        *,
+        signatures: Path | None = None,
+        certificates: Path | None = None,
+        key_record: Path | None = None,
     ) -> Deployment:
         """Read and verify everything from files.
 
@@ -49,6 +59,8 @@ class Deployment:
             agreement: the TOML file.
             signatures: directory of ``<name>.sig``; by default ``signatures`` beside the file.
             certificates: directory of ``<name>.pem``; by default ``certificates`` beside it.
+            key_record: what a ceremony came to, where vectors are encrypted; by default
+                ``paillier.key`` beside it.
 
         Raises:
             AgreementError: unsafe, or not signed by every party; names those that are missing.
@@ -61,14 +73,18 @@ class Deployment:
         where = certificates or home / CERTIFICATES
         hub = loaded.coordinator
         pinned = [(hub.name, hub.tls_fingerprint)]
-        pinned += [(party.name, party.tls_fingerprint) for party in loaded.parties]
+        # A key holder is a trustee and no party; other trustees are parties.
+        members = {one.name: one for one in (*loaded.parties, *loaded.trustees)}
+        pinned += [(name, one.tls_fingerprint) for name, one in members.items()]
         pins = {
             name: PinnedPeer(
                 name, read_bytes(where / f"{name}.pem", MAX_CERTIFICATE_BYTES), fingerprint
             )
             for name, fingerprint in pinned
         }
-        return cls(signed, pins)
+        if loaded.paillier is None:
+            return cls(signed, pins)
+        return cls(signed, pins, read_bytes(key_record or home / KEY_RECORD, MAX_RECORD_BYTES))
 
 
 def read_agreement(path: Path) -> Agreement:

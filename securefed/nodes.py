@@ -11,7 +11,7 @@ import signal
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from parties.coordinator.node import CoordinatorNode, RunReport
 from parties.core_files import forbid_core_file
@@ -27,7 +27,11 @@ from protocols.prg import Words
 from securefed.data.table import Data
 from securefed.deployment import Deployment
 from securefed.learning.torch_parameters import limit_threads
+from securefed.node_ciphers import coordinator_cipher, party_cipher
 from securefed.runtime import LearningStrategy, LearningTrainer
+
+if TYPE_CHECKING:
+    from securefed.ciphers import NodeKeys
 
 R = TypeVar("R")
 MODEL_SUFFIX = ".safetensors"
@@ -67,9 +71,12 @@ class Coordinator:
     async def start(self, report: Report = log_event) -> RunReport:
         """Do the same inside a running event loop."""
         agreement = self.deployment.agreement
-        _check_keys(self.deployment, self.keys, agreement.coordinator.name)
+        check_keys(self.deployment, self.keys, agreement.coordinator.name)
         strategy = LearningStrategy(agreement)
-        owner = _owner(self.deployment, agreement.coordinator.name)
+        cipher = await asyncio.to_thread(
+            coordinator_cipher, self.deployment, self.keys.identity, self.workers
+        )
+        owner = owner_of(self.deployment, agreement.coordinator.name)
         # The journal claims the state directory before anything else is put there.
         with BackgroundReport(report) as tell, Journal(self.state, owner=owner) as journal:
             server = Server(
@@ -78,7 +85,7 @@ class Coordinator:
                 peers=_others(self.deployment, agreement.coordinator.name),
                 agreement_digest=self.deployment.signed.digest,
                 max_message_bytes=agreement.aggregation.max_message_bytes,
-                spool=_spool(self.state),
+                spool=spool_of(self.state),
             )
             node = CoordinatorNode(
                 self.deployment.signed,
@@ -87,6 +94,7 @@ class Coordinator:
                 journal,
                 strategy,
                 add=self._add,
+                cipher=cipher,
                 report=tell,
                 patience_seconds=self.patience_seconds,
             )
@@ -115,6 +123,8 @@ class Party:
         epsilon_ceiling: our own limit on epsilon, if it is lower than the agreed one.
         answer_after_seconds: least time from the start of a training to its answer, which then does
             not show how long the training took.
+        node_keys: where vectors are encrypted and the parties open sums: our share, as
+            :func:`securefed.ciphers.load_node_keys` reads it.
     """
 
     deployment: Deployment
@@ -126,6 +136,7 @@ class Party:
     patience_seconds: float = 3600.0
     epsilon_ceiling: float | None = None
     answer_after_seconds: float = 0.0
+    node_keys: NodeKeys | None = None
 
     def run(self, report: Report = log_event) -> dict[str, bytes]:
         """Take part until the run ends; return the final models by task, safetensors bytes.
@@ -147,11 +158,14 @@ class Party:
                 write_model(self.out, name, model)
 
         name = self.keys.identity.name
-        _check_keys(self.deployment, self.keys, name)
+        check_keys(self.deployment, self.keys, name)
         trainer = LearningTrainer(agreement, self.data, keep=keep)
+        cipher = await asyncio.to_thread(
+            party_cipher, self.deployment, self.keys.identity, self.node_keys
+        )
         # Several parties on one machine would fight for its cores.
         limit_threads(1)
-        owner = _owner(self.deployment, name)
+        owner = owner_of(self.deployment, name)
         with BackgroundReport(report) as tell, Journal(self.state, owner=owner) as journal:
             client = Client(
                 address=self.address or agreement.coordinator.address,
@@ -159,7 +173,7 @@ class Party:
                 tls=self.keys.tls,
                 agreement_digest=self.deployment.signed.digest,
                 max_message_bytes=agreement.aggregation.max_message_bytes,
-                spool=_spool(self.state),
+                spool=spool_of(self.state),
             )
             node = PartyNode(
                 self.deployment.signed,
@@ -168,12 +182,17 @@ class Party:
                 journal,
                 trainer,
                 random=secrets.token_bytes,
+                cipher=cipher,
                 report=tell,
                 patience_seconds=self.patience_seconds,
                 epsilon_ceiling=self.epsilon_ceiling,
                 answer_after_seconds=self.answer_after_seconds,
             )
-            ended = await node.run()
+            try:
+                ended = await node.run()
+            finally:
+                if cipher is not None:
+                    cipher.close()
             missing = node.missing_models
         if ended.outcome != "completed":
             raise NoResultError(f"the coordinator ended the run without a result: {ended.reason}")
@@ -189,7 +208,12 @@ def _others(deployment: Deployment, own: str) -> dict[str, Any]:
     return {name: pin for name, pin in deployment.pins.items() if name != own}
 
 
-def _check_keys(deployment: Deployment, keys: KeyRing, name: str) -> None:
+def check_keys(deployment: Deployment, keys: KeyRing, name: str) -> None:
+    """Check that a node's keys are those that the agreement names.
+
+    Raises:
+        KeyFileError: they are not.
+    """
     agreement, pin = deployment.agreement, deployment.pins.get(name)
     public = agreement.verify_key(name)
     if keys.identity.public.raw != public.raw or pin is None:
@@ -201,12 +225,13 @@ def _check_keys(deployment: Deployment, keys: KeyRing, name: str) -> None:
         )
 
 
-def _owner(deployment: Deployment, name: str) -> bytes:
+def owner_of(deployment: Deployment, name: str) -> bytes:
     """Return what tells this node's state from that of another node or agreement, 32 bytes."""
     return hashlib.sha256(deployment.signed.digest + name.encode()).digest()
 
 
-def _spool(state: Path) -> Path:
+def spool_of(state: Path) -> Path:
+    """Return the directory of a node for messages on their way; it is made."""
     spool = state / "spool"
     spool.mkdir(mode=0o700, exist_ok=True)
     return spool

@@ -103,29 +103,34 @@ class CoordinatorNode:
         if (cipher is None) != (agreement.paillier is None):
             raise MisuseError("a cipher is given exactly where the agreement encrypts")
         self._agreement, self._digest, self._identity = agreement, signed.digest, identity
-        self._link, self._journal, self._strategy = link, journal, strategy
+        self._link, self._journal, self._strategy, self._cipher = link, journal, strategy, cipher
         self._add, self._report, self._patience = add, CalmReport(report), patience_seconds
-        self._cipher = cipher
         self._names = [party.name for party in agreement.parties]
         self._deadline = agreement.aggregation.deadline_seconds
         self._mailbox: Mailbox[ServerEvent] = Mailbox(link)
-        grace, now = min(grace_seconds, self._deadline), time.monotonic()
-        self._membership = Membership(self._names, grace_seconds=grace, now=now)
-        openers = [one.name for one in agreement.trustees if one.name not in self._names]
+        first = round_context(agreement, self._digest, 1, agreement.tasks[0], 1)
+        self._min_roster = first.min_roster
+        self._assemble(signed, min(grace_seconds, self._deadline))
+
+    def _assemble(self, signed: SignedAgreement, grace: float) -> None:
+        """Plug the parts of the node together."""
+        agreement, identity, journal = self._agreement, self._identity, self._journal
+        now, names = time.monotonic(), self._names
+        self._membership = Membership(names, grace_seconds=grace, now=now)
+        openers = [one.name for one in agreement.trustees if one.name not in names]
         holder = Membership(openers, grace_seconds=grace, now=now) if openers else None
         self._book = Runbook(journal)
-        record = None if cipher is None else cipher.record
+        record = None if self._cipher is None else self._cipher.record
         self._keeper = LedgerKeeper(signed, identity, journal.ledger, record)
         # A trustee is sent the vector of every other party in one step.
-        most = MAX_QUEUED if cipher is None else MAX_QUEUED + len(self._names)
-        self._outbound = Outbound(link, self._unreachable, most_queued=most)
+        most = MAX_QUEUED if record is None else MAX_QUEUED + len(self._names)
+        self._outbound = Outbound(self._link, self._unreachable, most_queued=most)
         here = (self._keeper, self._outbound, self._membership)
-        self._publisher = Publisher(
-            signed, identity, self._book, *here, holder=holder, tell=self._tell
-        )
+        us = (signed, identity, self._book)
+        self._publisher = Publisher(*us, *here, holder=holder, tell=self._tell)
         greetings = self._publisher.greetings
         self._witnesses = Witnesses(signed, *here, greetings=greetings, tell=self._tell)
-        parts = (journal, self._book, self._keeper, self._witnesses, strategy)
+        parts = (journal, self._book, self._keeper, self._witnesses, self._strategy)
         self._scribe = Scribe(*parts, agreement.aggregation.max_message_bytes)
         self._attendance = Attendance(
             self._names,
@@ -147,8 +152,6 @@ class CoordinatorNode:
             agreement.verify_key,
             self._deadline,
         )
-        first = round_context(agreement, self._digest, 1, agreement.tasks[0], 1)
-        self._min_roster = first.min_roster
 
     async def run(self) -> RunReport:
         """Run until every task is finished.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from parties.keys import load_keys
 from parties.reporting import Event
 from securefed.cli.options import (
     AgreementFile,
+    KeyRecordOption,
     PassphraseOption,
     SignaturesOption,
     passphrase,
@@ -21,7 +22,11 @@ from securefed.cli.options import (
 from securefed.cli.output import console, event_to_plain, print_json
 from securefed.data.loaders import load_party_data
 from securefed.deployment import Deployment
+from securefed.extras import paillier_extra
 from securefed.privacy_spent import PrivacySpent, privacy_spent
+
+if TYPE_CHECKING:
+    from securefed.ciphers import NodeKeys
 
 coordinator_app = typer.Typer(help="The node that runs the rounds and sees sums only.")
 party_app = typer.Typer(help="The node of one company; its data stay in this process.")
@@ -39,13 +44,18 @@ CertificatesOption = Annotated[
         "--certificates", help="Directory of everybody's .pem files (default: beside it)."
     ),
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", help="Where the coordinator is (default: the agreement's)."),
+]
 EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
 PatienceOption = Annotated[
     float, typer.Option("--patience", min=1.0, help="Seconds to wait for the others.")
 ]
 
 
-def _reporter(*, as_json: bool) -> Callable[[Event], None]:
+def reporter(*, as_json: bool) -> Callable[[Event], None]:
+    """Return what tells people, or machines, what a node does."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if as_json:
         return lambda event: print_json(event_to_plain(event))
@@ -67,6 +77,7 @@ def run_coordinator(
     out: OutOption = None,
     signatures: SignaturesOption = None,
     certificates: CertificatesOption = None,
+    key_record: KeyRecordOption = None,
     passphrase_file: PassphraseOption = None,
     listen: Annotated[
         str | None, typer.Option("--listen", help="host:port to bind (default: the agreement's).")
@@ -77,12 +88,29 @@ def run_coordinator(
     """Run every round of an agreement that all parties signed."""
     from securefed.nodes import Coordinator  # noqa: PLC0415 - gRPC loads slowly; --help must not
 
-    deployment = Deployment.load(agreement, signatures=signatures, certificates=certificates)
+    deployment = Deployment.load(
+        agreement, signatures=signatures, certificates=certificates, key_record=key_record
+    )
     name = deployment.agreement.coordinator.name
     ring = load_keys(keys, name, passphrase(passphrase_file))
     node = Coordinator(deployment, ring, state, out, listen, patience)
-    done = node.run(_reporter(as_json=json))
+    done = node.run(reporter(as_json=json))
     _summarise(done, privacy_spent(deployment.agreement, done.records), out, as_json=json)
+
+
+def node_keys(deployment: Deployment, name: str, keys: Path, words: bytes) -> NodeKeys | None:
+    """Return what a node opens sums with, if it does and where anything is encrypted.
+
+    Raises:
+        MisuseError: the extra is not installed.
+        KeyFileError: our share cannot be read.
+        PeerError: the record of the key is not in force.
+    """
+    if deployment.key_record is None:
+        return None
+    with paillier_extra():
+        from securefed.ciphers import load_node_keys  # noqa: PLC0415 - an extra
+    return load_node_keys(deployment, name, keys, words)
 
 
 def _summarise(
@@ -134,11 +162,9 @@ def run_party(
     out: OutOption = None,
     signatures: SignaturesOption = None,
     certificates: CertificatesOption = None,
+    key_record: KeyRecordOption = None,
     passphrase_file: PassphraseOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", help="Where the coordinator is (default: the agreement's)."),
-    ] = None,
+    address: AddressOption = None,
     patience: PatienceOption = 3600.0,
     epsilon_ceiling: Annotated[
         float | None,
@@ -162,9 +188,12 @@ def run_party(
     """Take part in a run, under the agreement that we signed and nothing else."""
     from securefed.nodes import Party  # noqa: PLC0415 - gRPC loads slowly; --help must not
 
-    deployment = Deployment.load(agreement, signatures=signatures, certificates=certificates)
+    deployment = Deployment.load(
+        agreement, signatures=signatures, certificates=certificates, key_record=key_record
+    )
     deployment.agreement.party_index(name)
-    ring = load_keys(keys, name, passphrase(passphrase_file))
+    words = passphrase(passphrase_file)
+    ring = load_keys(keys, name, words)
     node = Party(
         deployment,
         ring,
@@ -175,7 +204,8 @@ def run_party(
         patience,
         epsilon_ceiling,
         answer_after,
+        node_keys(deployment, name, keys, words),
     )
-    models = node.run(_reporter(as_json=json))
+    models = node.run(reporter(as_json=json))
     if not json:
         console().print(f"completed: models of {', '.join(sorted(models)) or 'no task'}")

@@ -23,6 +23,14 @@ SignaturesOption = Annotated[
     Path | None,
     typer.Option("--signatures", help="Directory of .sig files (default: beside the agreement)."),
 ]
+KeyRecordOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-record",
+        help="Record of the Paillier key, where vectors are encrypted (default: paillier.key "
+        "beside the agreement).",
+    ),
+]
 BandwidthOption = Annotated[
     float, typer.Option("--mbit", min=0.001, help="Bandwidth of every node, 10^6 bits per second.")
 ]
