@@ -46,6 +46,33 @@ class Opponents:
         found = np.searchsorted(self.cumulative, level, side="right")
         return np.asarray(np.minimum(found, len(self.cumulative) - 1), dtype=np.int64)
 
+    def against(
+        self, users: NDArray[np.int64], taken: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Draw an item for each user that the user does not have.
+
+        Args:
+            users: numbers of users, shape (n,).
+            taken: user * items + item of everything that users have, ascending, at least one.
+            rng: draws.
+
+        Returns:
+            Items, and which of them the user really does not have: after a few attempts at users
+            who have nearly all, some may be left.
+        """
+        items, count = self.draw(rng, (len(users),)), len(self.cumulative)
+        clash = np.arange(len(users))
+        for attempt in range(_REDRAWS + 1):
+            keys = users[clash] * count + items[clash]
+            places = np.minimum(np.searchsorted(taken, keys), len(taken) - 1)
+            clash = clash[taken[places] == keys]
+            if not clash.size or attempt == _REDRAWS:
+                break
+            items[clash] = self.draw(rng, (len(clash),))
+        valid = np.ones(len(users), dtype=np.bool_)
+        valid[clash] = False
+        return items, valid
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairwiseSide:
@@ -142,7 +169,7 @@ class Descent:
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 who, first = histories.users[rows], histories.items[rows]
-                other, valid = _drawn(who, taken, opponents, histories.count, rng)
+                other, valid = opponents.against(who, taken, rng)
                 who, first, other = who[valid], first[valid], other[valid]
                 gap, mine = table[first] - table[other], users[who]
                 margin = np.einsum("nd,nd->n", mine, gap)
@@ -163,24 +190,3 @@ class Descent:
         total = np.bincount(flat, steps.ravel(), minlength=len(touched) * size)
         shrink = self.regularization * np.bincount(local)[:, np.newaxis] * table[touched]
         table[touched] += self.learning_rate * (total.reshape(-1, size) - shrink)
-
-
-def _drawn(
-    users: NDArray[np.int64],
-    taken: NDArray[np.int64],
-    opponents: Opponents,
-    count: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return an item for each user, and which of them the user really does not have."""
-    items = opponents.draw(rng, (len(users),))
-    clash = np.arange(len(users))
-    for _ in range(_REDRAWS):
-        keys = users[clash] * count + items[clash]
-        places = np.minimum(np.searchsorted(taken, keys), len(taken) - 1)
-        clash = clash[taken[places] == keys]
-        if not clash.size:
-            break
-        items[clash] = opponents.draw(rng, (len(clash),))
-    keys = users * count + items
-    return items, taken[np.minimum(np.searchsorted(taken, keys), len(taken) - 1)] != keys
