@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from protocols.errors import AgreementError, MisuseError
+from securefed.learning.language.gru import character_gru
 from securefed.learning.torch_parameters import TorchParameters
 
 ModelFactory = Callable[[TorchParameters], nn.Module]
@@ -40,7 +41,11 @@ def _mlp(parameters: TorchParameters) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs(parameters)))
 
 
-_BUILT_IN: Final[dict[str, ModelFactory]] = {"logistic": _logistic, "mlp": _mlp}
+_BUILT_IN: Final[dict[str, ModelFactory]] = {
+    "gru": character_gru,
+    "logistic": _logistic,
+    "mlp": _mlp,
+}
 _MODELS: Final[dict[str, ModelFactory]] = dict(_BUILT_IN)
 
 
@@ -89,7 +94,7 @@ def build_model(parameters: TorchParameters) -> nn.Module:
 
 
 def _initialise(module: nn.Module, seed: int) -> None:
-    """Draw weights and biases of linear layers from U(-1/sqrt(fan in), 1/sqrt(fan in)).
+    """Draw weights from U(-b, b): b = 1/sqrt(fan in), 1/sqrt(width) of a GRU, 1 of an embedding.
 
     Integers from the generator and single IEEE operations leave no room for a processor or a
     release of torch to differ.
@@ -98,8 +103,15 @@ def _initialise(module: nn.Module, seed: int) -> None:
     with torch.no_grad():
         for layer in module.modules():
             if isinstance(layer, nn.Linear):
-                bound = 1.0 / math.sqrt(layer.in_features)
-                for weight in (layer.weight, layer.bias):
-                    draws = torch.randint(2**_DRAW_BITS, weight.shape, generator=generator)
-                    units = (draws.numpy().astype(np.float64) + 0.5) / 2 ** (_DRAW_BITS - 1) - 1.0
-                    weight.copy_(torch.from_numpy((units * bound).astype(np.float32)))
+                _draw(layer, 1.0 / math.sqrt(layer.in_features), generator)
+            elif isinstance(layer, nn.GRU):
+                _draw(layer, 1.0 / math.sqrt(layer.hidden_size), generator)
+            elif isinstance(layer, nn.Embedding):
+                _draw(layer, 1.0, generator)
+
+
+def _draw(layer: nn.Module, bound: float, generator: torch.Generator) -> None:
+    for weight in layer.parameters(recurse=False):
+        draws = torch.randint(2**_DRAW_BITS, weight.shape, generator=generator)
+        units = (draws.numpy().astype(np.float64) + 0.5) / 2 ** (_DRAW_BITS - 1) - 1.0
+        weight.copy_(torch.from_numpy((units * bound).astype(np.float32)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,22 @@ def minibatches(
             order, start = rng.permutation(rows), 0
         yield order[start : start + size]
         start += size
+
+
+@runtime_checkable
+class OwnLoss(Protocol):
+    """A module that is trained on another loss than that of its outputs."""
+
+    def training_loss(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of some rows."""
+        ...
+
+
+def training_loss(module: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean loss of some rows that local training goes down."""
+    if isinstance(module, OwnLoss):
+        return module.training_loss(features, labels)
+    return loss_of(module(features), labels)
 
 
 def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -90,7 +106,7 @@ def train(
         for rows in minibatches(len(labels), parameters.batch_size, parameters.local_steps, rng):
             batch = torch.from_numpy(rows)
             optimizer.zero_grad()
-            torch.autograd.backward(loss_of(module(features[batch]), labels[batch]))
+            torch.autograd.backward(training_loss(module, features[batch], labels[batch]))
             if parameters.proximal > 0:
                 for weight, anchor in zip(weights, anchors, strict=True):
                     if weight.grad is not None:
