@@ -285,7 +285,7 @@ def test_a_single_rerandomised_ciphertext_is_not_opened():
             asked(facts, (0, 1, 2, 3), honest.submissions, product)
         )
     assert run.trustees["tango"].state == "Withdrawn"
-    with pytest.raises(OutOfOrderError, match="Withdrawn"):
+    with pytest.raises(UnexpectedMessageError, match="Withdrawn"):
         run.trustees["tango"].receive_request(run.request)
 
 
@@ -332,7 +332,7 @@ def test_a_second_different_product_is_refused_by_name():
         answered.receive_request(request)
     with pytest.raises(EquivocationError, match="coordinator at open-product: asks for a second"):
         answered.receive_request(asked(facts, (0, 1, 2), bytes(32), bytes(32)))
-    with pytest.raises(OutOfOrderError):
+    with pytest.raises(UnexpectedMessageError, match="coordinator at encrypt: came too late"):
         answered.receive_vector(*run.vectors["alpha"])
 
 
@@ -401,7 +401,7 @@ def test_a_trustee_that_withdrew_holds_no_share():
     one = run.trustees["tango"]
     one.withdraw("the operator said so")
     assert one._share is None
-    with pytest.raises(OutOfOrderError, match="Withdrawn"):
+    with pytest.raises(UnexpectedMessageError, match="Withdrawn"):
         one.receive_request(run.ask())
     answered = run.trustees["uniform"]
     answered.receive_request(run.request)

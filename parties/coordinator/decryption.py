@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Literal
 
@@ -127,6 +128,7 @@ class Decryption:
     def _members(self) -> Membership:
         return self._membership if self._holder is None else self._holder
 
-    def _present(self, names: Iterable[str]) -> list[str]:
-        members = self._members
-        return [name for name in names if name in members.connected and name not in members.left]
+    def _present(self, names: Collection[str]) -> list[str]:
+        # Who was lost just now is sent them too: without every vector it opens nothing.
+        expected = self._members.expected(names, time.monotonic())
+        return [name for name in names if name in expected]

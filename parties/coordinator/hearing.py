@@ -64,6 +64,10 @@ class Room:
     key_of: Callable[[str], VerifyKey]
     deadline_seconds: float
 
+    def members(self, peer: str) -> Membership:
+        """Return the membership that a party or the key holder belongs to."""
+        return self.holder if self.holder is not None and peer in self.holder else self.membership
+
 
 class Hearing:
     """Takes the messages of one round, step by step."""
@@ -100,7 +104,7 @@ class Hearing:
                 for name in sorted(waiting):
                     self._exclude(name, step, f"silent for {room.deadline_seconds:g} seconds")
                 return
-            expiry = self._of(next(iter(waiting))).next_expiry(waiting, now)
+            expiry = room.members(next(iter(waiting))).next_expiry(waiting, now)
             timeout = end - now if expiry is None else min(end - now, expiry + 0.01)
             event = await room.mailbox.next(timeout)
             if event is not None:
@@ -127,7 +131,7 @@ class Hearing:
                 self._room.note(event)
 
     async def _hear(self, peer: str, body: memoryview) -> None:
-        if peer in self._of(peer).left:
+        if peer in self._room.members(peer).left:
             return  # it is out of this round, so nothing it says is looked at
         try:
             packet = decode_packet(body, party=peer, max_bytes=self._context.max_message_bytes)
@@ -144,6 +148,8 @@ class Hearing:
 
     async def _dispatch(self, peer: str, packet: Packet) -> None:
         envelope, hub = packet.envelope, self._hub
+        if peer not in self._names and envelope.step != "decrypt":
+            raise UnexpectedMessageError(peer, envelope.step, "no message that a key holder sends")
         if envelope.step not in self._with_bytes:
             require_bare(packet)
         match envelope.step:
@@ -190,11 +196,7 @@ class Hearing:
         self._exclude(peer, message.step, message.reason)
 
     def _exclude(self, peer: str, step: str, reason: str) -> None:
-        members = self._of(peer)
+        members = self._room.members(peer)
         if peer not in members.left:
             members.leave(peer, reason)
             self._tell("left-round", peer=peer, step=step, reason=reason)
-
-    def _of(self, peer: str) -> Membership:
-        holder = self._room.holder
-        return self._room.membership if holder is None or peer in self._names else holder

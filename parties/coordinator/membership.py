@@ -17,6 +17,9 @@ class Membership:
         self._barred: dict[str, str] = {}
         self._arriving: dict[str, float] = {}
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._gone_since
+
     @property
     def connected(self) -> frozenset[str]:
         """Names of the parties with a connection."""

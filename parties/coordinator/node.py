@@ -293,7 +293,7 @@ class CoordinatorNode:
         return open_sum(self._agreement, plan.task, aggregate, clip_norm)
 
     def _unreachable(self, name: str, reason: str) -> None:
-        self._membership.leave(name, reason)
+        self._room.members(name).leave(name, reason)
         self._tell("left-round", peer=name, step="send", reason=reason)
 
     def _tell(self, name: str, **detail: Detail) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from parties.obfuscation import ObfuscatorSupply
 from parties.paillier_workers import PaillierWorkers
 from protocols.agreement import SignedAgreement, Task
-from protocols.errors import MisuseError
+from protocols.errors import MisuseError, UnexpectedMessageError
 from protocols.identity import Envelope, Identity
 from protocols.masking.context import RoundContext
 from protocols.paillier.threshold_context import OpeningContext
@@ -100,19 +100,19 @@ class RoundCiphertexts:
         """Multiply another party's vector in, as the coordinator passed it on.
 
         Raises:
-            MisuseError: somebody else opens.
+            UnexpectedMessageError: somebody else opens.
             PeerError: see :meth:`DecryptingParty.receive_vector`.
         """
-        self._require_opener().receive_vector(envelope, vector)
+        self._require_opener(envelope).receive_vector(envelope, vector)
 
     def open(self, envelope: Envelope, confirmed: dict[int, bytes]) -> tuple[Envelope, bytes]:
         """Decrypt our part of the product of the vectors that we confirmed, and of no other.
 
         Raises:
-            MisuseError: somebody else opens.
+            UnexpectedMessageError: somebody else opens.
             PeerError: see :meth:`DecryptingParty.receive_request`.
         """
-        opener, own = self._require_opener(), self._own
+        opener, own = self._require_opener(envelope), self._own
         if own is not None:
             # Ours was never passed on to us. It goes in now, in the thread that does all the rest.
             opener.receive_vector(*own)
@@ -126,10 +126,9 @@ class RoundCiphertexts:
         Raises:
             MisuseError: none was.
         """
-        promise = self._require_opener().promise
-        if promise is None:
+        if self._opener is None or self._opener.promise is None:
             raise MisuseError("no request was answered")
-        return promise
+        return self._opener.promise
 
     @property
     def withdrawn(self) -> bool:
@@ -141,9 +140,10 @@ class RoundCiphertexts:
         if self._opener is not None:
             self._opener.withdraw(reason)
 
-    def _require_opener(self) -> DecryptingParty:
+    def _require_opener(self, envelope: Envelope) -> DecryptingParty:
         if self._opener is None:
-            raise MisuseError("sums are opened by somebody else")
+            name, reason = self._context.coordinator.name, "sums are opened by the key holder"
+            raise UnexpectedMessageError(name, envelope.step, reason)
         return self._opener
 
 

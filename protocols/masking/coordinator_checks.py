@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Set as AbstractSet
 
-from protocols.errors import RosterError, ShareError
+from protocols.errors import RosterError, ShareError, UnexpectedMessageError
 from protocols.masking.context import RoundContext
 from protocols.masking.coordinator_states import Confirming, Dealing, Sharing
 from protocols.masking.ephemeral import is_sound
@@ -55,9 +55,12 @@ def check_unmask(context: RoundContext, message: Unmask, party: int, state: Conf
     """Check every opened share against the commitment of its dealer.
 
     Raises:
+        UnexpectedMessageError: nothing is masked in this round.
         ShareError: another survivor set, a share nobody asked for, or one that was not dealt.
     """
     name = context.parties[party].name
+    if not context.masked:
+        raise UnexpectedMessageError(name, "unmask", "there are no masks")
     if not hmac.compare_digest(message.survivors, state.survivors_digest):
         raise ShareError(name, "unmask", "answers for another survivor set")
     seen: set[int] = set()

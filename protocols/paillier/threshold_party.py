@@ -15,9 +15,9 @@ from protocols.errors import (
     DuplicateError,
     EquivocationError,
     MisuseError,
-    OutOfOrderError,
     PeerError,
     SurvivorSetError,
+    UnexpectedMessageError,
 )
 from protocols.identity import DIGEST_BYTES, Envelope, Identity
 from protocols.paillier.messages import STEP_OF, OpeningRequest, PartialOpening
@@ -98,11 +98,11 @@ class DecryptingParty:
         """Check one party's vector and multiply it in; return the party's number.
 
         Raises:
-            OutOfOrderError: we answered already, or withdrew.
+            UnexpectedMessageError: we answered already, or withdrew; the coordinator is named.
             PeerError: as :meth:`~protocols.paillier.threshold_product.SubmittedProduct.receive`;
                 the vector is left out.
         """
-        self._require()
+        self._require(envelope)
         return self._product.receive(envelope, vector)
 
     def receive_request(
@@ -126,6 +126,7 @@ class DecryptingParty:
             CohortTooSmallError: fewer vectors than the minimum cohort; we withdraw.
             SurvivorSetError: other submitters than those whose vectors we have, or than those that
                 we confirmed; we withdraw.
+            UnexpectedMessageError: we withdrew.
             ReplayError: a request of another round; nothing is changed.
             PeerError: any other refusal; nothing is changed.
         """
@@ -139,7 +140,7 @@ class DecryptingParty:
             raise EquivocationError(name, _STEP, reason)
         if self._share is None and not self._reason:
             raise DuplicateError(name, _STEP, "a second request; the first was already answered")
-        share = self._require()
+        share = self._require(envelope)
         try:
             self._check_request(request, name)
             if confirmed is not None and dict(confirmed) != self._product.vectors:
@@ -176,7 +177,9 @@ class DecryptingParty:
         )
         return context.seal(self._identity, answer), values
 
-    def _require(self) -> KeyShare:
+    def _require(self, envelope: Envelope) -> KeyShare:
         if self._share is None:
-            raise OutOfOrderError(f"a trustee in state {self.state} does nothing more")
+            # Who passes messages on decides when: it is no mistake of our caller.
+            name, reason = self._context.coordinator.name, f"came too late, in state {self.state}"
+            raise UnexpectedMessageError(name, envelope.step, reason)
         return self._share
