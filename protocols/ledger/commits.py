@@ -18,7 +18,7 @@ class Expected:
         intent: digest of the round's intent, 32 bytes.
         terms: of the round.
         model: digest of the model that the round hands out, 32 bytes.
-        count: values in a masked vector.
+        count: values in a vector.
         invited: parties that may take part, by number.
     """
 
@@ -56,7 +56,7 @@ class Expected:
         if submission.count != self.count:
             raise LedgerError(
                 "commit-other-length",
-                f"{party} masked {submission.count} values, not {self.count}",
+                f"{party} commits to {submission.count} values, not {self.count}",
                 party=party,
             )
         return commit

@@ -47,7 +47,8 @@ class RoundFacts:
         committed: parties whose commit is in the log in its place.
         late: parties whose commit was recorded only after the round.
         survivors: parties in the sum.
-        dropouts: parties that dealt shares and are not in the sum.
+        dropouts: parties that dealt shares, or were invited where nothing is masked, and are not in
+            the sum.
         confirmations: parties that signed the survivor set.
         model_before: digest of the model that it started from, 32 bytes.
         model_after: digest of the model that came of it; ``None`` if it was aborted.
@@ -112,7 +113,7 @@ class PartySpending:
     Attributes:
         party: its name.
         invited: rounds that it was asked to join; all of them are charged.
-        committed: rounds in which a masked vector of it left.
+        committed: rounds in which a vector of it left.
         guarantee: of the rounds that it was charged for; ``None`` without noise.
         worst_case: epsilon if all other parties collude and tell their noise; ``inf`` where no
             bound is left; ``None`` without noise.

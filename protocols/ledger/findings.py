@@ -55,8 +55,8 @@ _COMMIT: Final = {
     "commit-other-intent": "A party answered another intent than the one on record.",
     "commit-other-terms": "A party used other noise, clip norm or sampling than the round's.",
     "commit-other-model": "A party trained on another model than the round's.",
-    "commit-other-length": "A party masked a vector of another length than agreed.",
-    "commit-other-roster": "Two parties of one round were shown different rosters.",
+    "commit-other-length": "A party committed to a vector of another length than agreed.",
+    "commit-other-roster": "A roster is another than the rest of its round saw, or none is due.",
     "commit-missing": "A party is said to be in a sum, and its commit is not on record.",
 }
 _END: Final = {
@@ -68,8 +68,8 @@ _END: Final = {
     "survivors-invalid": "Survivors and dropouts are not invited parties in order, each once.",
     "survivors-too-few": "Fewer parties are in a sum than the agreement demands.",
     "survivor-missing": "A party committed and is not counted in the sum.",
-    "sharers-too-few": "Fewer parties dealt shares than the agreement demands.",
-    "sharers-altered": "Survivors and dropouts are not the parties that dealt shares.",
+    "sharers-too-few": "Survivors and dropouts together are fewer than a round needs to begin.",
+    "sharers-altered": "Survivors and dropouts are not the parties that the commits name.",
     "noise-meter-invalid": "A noise meter is missing, or stands where no noise is agreed.",
     "end-too-early": "The run is said to be complete, and a task is not over.",
     "end-invalid": "The record of a completed run says that it failed.",

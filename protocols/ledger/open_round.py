@@ -24,8 +24,9 @@ class OpenRound:
         number: of the round.
         task: its name.
         expected: what every commit has to say.
-        roster: digest of the roster in all commits, 32 bytes; empty before the first.
-        sharers: likewise of those that dealt shares.
+        roster: digest of the roster in all commits, 32 bytes; empty before the first, unless
+            nothing is masked: then there is none to draw up, and its digest is known beforehand.
+        sharers: likewise of those that dealt shares; of all invited where nothing is masked.
         software: what the commits say computed them, in order of appearance.
     """
 
@@ -42,6 +43,9 @@ class OpenRound:
         self.roster, self.sharers = b"", b""
         self.software: dict[str, None] = {}
         self._context, self._leaf, self._intent, self._epsilons = context, leaf, intent, epsilons
+        if not context.masked:
+            self.roster = context.roster_digest(())
+            self.sharers = context.sharers_digest(self.roster, intent.invited)
         invited = frozenset(intent.invited)
         self.expected = Expected(digest, intent.terms, intent.model, context.count, invited)
         self._commits: dict[int, Envelope] = {}
@@ -82,13 +86,14 @@ class OpenRound:
             )
         commit = self.expected.check(number, submission, party=party)
         shown = (submission.roster, submission.sharers)
-        if self._commits and shown != (self.roster, self.sharers):
-            raise LedgerError(
-                "commit-other-roster",
-                f"{party} was shown another roster or other sharers than those before it",
-                party=party,
-            )
+        if self.roster and shown != (self.roster, self.sharers):
+            raise LedgerError("commit-other-roster", self._other_roster(party), party=party)
         return commit.software
+
+    def _other_roster(self, party: str) -> str:
+        if self._context.masked:
+            return f"{party} was shown another roster or other sharers than those before it"
+        return f"{party} names a roster or sharers, and nothing is masked: all invited take part"
 
     def take_commit(
         self, number: int, envelope: Envelope, submission: Submission, software: str
@@ -179,11 +184,11 @@ class OpenRound:
         if len(members) < context.min_roster:
             raise self._refusal(
                 "sharers-too-few",
-                f"{len(members)} parties dealt shares, at least {context.min_roster} are agreed",
+                f"{len(members)} survivors and dropouts, at least {context.min_roster} are agreed",
             )
         if context.sharers_digest(self.roster, sorted(members)) != self.sharers:
             raise self._refusal(
-                "sharers-altered", "survivors and dropouts are not those that dealt shares"
+                "sharers-altered", "survivors and dropouts are not those that all commits name"
             )
 
     def _in_roster(self, members: Sequence[int]) -> bool:
