@@ -14,10 +14,12 @@ from securefed.learning.evaluation import compare, predict_proba, score
 from securefed.learning.models import register_model
 from securefed.learning.reference import fit, fit_pooled, fixed_point_sum
 from securefed.learning.strategies import (
-    AdamMoments,
+    AdaptiveMoments,
+    AdaptiveRates,
     clip_l2,
     federated_adam,
     federated_average,
+    federated_yogi,
     l2_norm,
 )
 from securefed.learning.torch_parameters import limit_threads
@@ -130,17 +132,40 @@ def test_fedprox_keeps_the_update_closer_to_the_global_model():
     assert norms[0] > 1.5 * norms[1] > 1.5 * norms[2]
 
 
-def test_fedadam_follows_the_paper_over_two_rounds():
-    model, d = {"w": np.array([1.0, -2.0])}, {"w": np.array([0.5, -0.1])}
-    moments = AdamMoments({"w": np.zeros(2)}, {"w": np.full(2, 1e-6)})
-    rates = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-3}
-    m, v, x = np.zeros(2), np.full(2, 1e-6), model["w"]
-    for _ in range(2):
-        model, moments = federated_adam(model, d, moments, **rates)
-        m = 0.9 * m + 0.1 * d["w"]
-        v = 0.99 * v + 0.01 * d["w"] ** 2
-        x = x + 0.1 * m / (np.sqrt(v) + 1e-3)
+@pytest.mark.parametrize("server", ["adam", "yogi"])
+def test_adaptive_servers_follow_the_paper_over_three_rounds(server):
+    beta1, beta2, eta, tau = 0.9, 0.8, 0.1, 1e-3
+    model = {"w": np.array([1.0, -2.0, 0.3])}
+    moments = AdaptiveMoments({"w": np.zeros(3)}, {"w": np.full(3, tau**2)})
+    step = federated_adam if server == "adam" else federated_yogi
+    m, v, x = np.zeros(3), np.full(3, tau**2), model["w"]
+    # The second update is smaller than the root of v in two places: there Yogi takes away.
+    for d in ([0.5, -0.1, 1e-4], [0.05, 0.01, -0.4], [-0.2, 0.3, 0.0]):
+        update = np.array(d)
+        model, moments = step(model, {"w": update}, moments, AdaptiveRates(eta, beta1, beta2, tau))
+        m = beta1 * m + (1 - beta1) * update
+        for i, square in enumerate(update**2):
+            if server == "adam":
+                v[i] = beta2 * v[i] + (1 - beta2) * square
+            elif v[i] > square:
+                v[i] -= (1 - beta2) * square
+            else:
+                v[i] += (1 - beta2) * square
+        x = x + eta * m / (np.sqrt(v) + tau)
         np.testing.assert_allclose(model["w"], x)
+        np.testing.assert_allclose(moments.second["w"], v)
+
+
+def test_fedyogi_forgets_a_large_update_more_slowly_than_fedadam():
+    rates = AdaptiveRates(0.1, 0.9, 0.9, 1e-3)
+    left = []
+    for step in (federated_adam, federated_yogi):
+        model, moments = {"w": np.zeros(1)}, AdaptiveMoments({"w": np.zeros(1)}, {"w": np.ones(1)})
+        for _ in range(50):
+            model, moments = step(model, {"w": np.full(1, 0.01)}, moments, rates)
+        left.append(float(moments.second["w"][0]))
+    assert left[0] < 0.01
+    assert 0.99 < left[1] < 1
 
 
 def test_a_server_rate_of_one_replaces_the_model_by_the_average():
@@ -168,6 +193,7 @@ def test_clipping_scales_the_whole_update():
         {"momentum": 0.9, "weight_decay": 1e-4},
         {"proximal": 0.1},
         {"server": "adam", "server_learning_rate": 0.05},
+        {"server": "yogi", "server_learning_rate": 0.05},
         {"model": "logistic"},
         {"standardize": True},
     ],

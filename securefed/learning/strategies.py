@@ -59,36 +59,62 @@ def federated_average(model: Named, average: Named, learning_rate: float) -> Arr
 
 
 @dataclass(frozen=True, slots=True)
-class AdamMoments:
-    """FedAdam's memory: m and v of every trainable array."""
+class AdaptiveRates:
+    """Rates of FedAdam and FedYogi, in the letters of Reddi et al. 2021: eta, beta1, beta2, tau."""
+
+    learning_rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveMoments:
+    """Memory of FedAdam and FedYogi: m and v of every trainable array; v starts at tau^2."""
 
     first: Arrays
     second: Arrays
 
 
 def federated_adam(
-    model: Named,
-    average: Named,
-    moments: AdamMoments,
-    *,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-) -> tuple[Arrays, AdamMoments]:
+    model: Named, average: Named, moments: AdaptiveMoments, rates: AdaptiveRates
+) -> tuple[Arrays, AdaptiveMoments]:
     """Treat the averaged update as a gradient and take one Adam step with it.
 
     m = beta1 m + (1 - beta1) d, v = beta2 v + (1 - beta2) d^2, x = x + eta m / (sqrt(v) + tau);
-    no bias correction, v starts at tau^2. Source: Reddi et al. 2021 (arXiv 2003.00295),
-    algorithm 2.
+    no bias correction. Source: Reddi et al. 2021 (arXiv 2003.00295), algorithm 2.
     """
-    first = {name: beta1 * moments.first[name] + (1 - beta1) * d for name, d in average.items()}
     second = {
-        name: beta2 * moments.second[name] + (1 - beta2) * np.square(d)
+        name: rates.beta2 * moments.second[name] + (1 - rates.beta2) * np.square(d)
         for name, d in average.items()
     }
+    return _adaptive_step(model, average, moments.first, second, rates)
+
+
+def federated_yogi(
+    model: Named, average: Named, moments: AdaptiveMoments, rates: AdaptiveRates
+) -> tuple[Arrays, AdaptiveMoments]:
+    """Take one Yogi step with the averaged update.
+
+    As FedAdam but v = v - (1 - beta2) d^2 sign(v - d^2): v forgets a large update more slowly than
+    FedAdam's, and stays positive. Source: Reddi et al. 2021 (arXiv 2003.00295), algorithm 2.
+    """
+    second = {}
+    for name, d in average.items():
+        before, square = moments.second[name], np.square(d)
+        second[name] = before - (1 - rates.beta2) * square * np.sign(before - square)
+    return _adaptive_step(model, average, moments.first, second, rates)
+
+
+def _adaptive_step(
+    model: Named, average: Named, before: Named, second: Arrays, rates: AdaptiveRates
+) -> tuple[Arrays, AdaptiveMoments]:
+    first = {
+        name: rates.beta1 * before[name] + (1 - rates.beta1) * d for name, d in average.items()
+    }
     moved = {
-        name: model[name] + learning_rate * first[name] / (np.sqrt(second[name]) + epsilon)
+        name: model[name]
+        + rates.learning_rate * first[name] / (np.sqrt(second[name]) + rates.epsilon)
         for name in average
     }
-    return moved, AdamMoments(first, second)
+    return moved, AdaptiveMoments(first, second)

@@ -28,11 +28,11 @@ class TorchParameters(TableParameters):
         weight_decay: L2 penalty of the party's optimizer.
         proximal: mu of FedProx (Li et al. 2020, equation 2); 0 is FedAvg.
         clip_norm: largest L2 norm of a party's update.
-        server: ``"average"`` (FedAvg) or ``"adam"`` (FedAdam).
+        server: ``"average"`` (FedAvg), ``"adam"`` (FedAdam) or ``"yogi"`` (FedYogi).
         server_learning_rate: step along the averaged update; 1 replaces by the average.
-        server_beta1: decay of FedAdam's first moment.
-        server_beta2: decay of FedAdam's second moment.
-        server_epsilon: FedAdam's adaptivity, tau.
+        server_beta1: decay of the first moment of FedAdam and FedYogi.
+        server_beta2: decay of their second moment.
+        server_epsilon: their adaptivity, tau.
     """
 
     model: Annotated[str, Field(min_length=1, max_length=64)] = "mlp"
@@ -50,7 +50,7 @@ class TorchParameters(TableParameters):
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
     proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
     clip_norm: Annotated[float, Field(gt=0, le=1e6)] = 10.0
-    server: Literal["average", "adam"] = "average"
+    server: Literal["average", "adam", "yogi"] = "average"
     server_learning_rate: Annotated[float, Field(gt=0, le=100)] = 1.0
     server_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     server_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99

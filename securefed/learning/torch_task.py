@@ -1,4 +1,4 @@
-"""Federated training of a torch module: FedAvg, FedProx and FedAdam over one weighted sum."""
+"""Federated training of a torch module: FedAvg, FedProx, FedAdam, FedYogi over one weighted sum."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from securefed.learning.moments import (
 )
 from securefed.learning.state import State, require_like
 from securefed.learning.strategies import (
-    AdamMoments,
+    AdaptiveMoments,
+    AdaptiveRates,
     clip_l2,
     federated_adam,
     federated_average,
+    federated_yogi,
     l2_norm,
 )
 from securefed.learning.task import Contribution, Numbers, Step, scalar
@@ -63,7 +65,7 @@ class TorchTask:
             state["phase"] = np.array(_MOMENTS)
             state["mean"] = np.zeros(self.parameters.features)
             state["scale"] = np.ones(self.parameters.features)
-        if self.parameters.server == "adam":
+        if self.parameters.server != "average":
             start = self.parameters.server_epsilon**2
             for name, shape in self._trainable().items():
                 state[f"server.first.{name}"] = np.zeros(shape, dtype=np.float32)
@@ -145,19 +147,18 @@ class TorchTask:
         rate = self.parameters.server_learning_rate
         if self.parameters.server == "average":
             return _named("model", federated_average(model, average, rate))
-        moments = AdamMoments(
+        moments = AdaptiveMoments(
             {name: state[f"server.first.{name}"].astype(np.float64) for name in average},
             {name: state[f"server.second.{name}"].astype(np.float64) for name in average},
         )
-        moved, moments = federated_adam(
-            model,
-            average,
-            moments,
-            learning_rate=rate,
-            beta1=self.parameters.server_beta1,
-            beta2=self.parameters.server_beta2,
-            epsilon=self.parameters.server_epsilon,
+        rates = AdaptiveRates(
+            rate,
+            self.parameters.server_beta1,
+            self.parameters.server_beta2,
+            self.parameters.server_epsilon,
         )
+        step = federated_yogi if self.parameters.server == "yogi" else federated_adam
+        moved, moments = step(model, average, moments, rates)
         return (
             _named("model", moved)
             | _named("server.first", moments.first)
