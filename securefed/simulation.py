@@ -22,7 +22,7 @@ from protocols.agreement import (
     bring_into_force,
     sign_agreement,
 )
-from protocols.errors import MisuseError, NoResultError
+from protocols.errors import InputError, MisuseError, NoResultError
 from protocols.identity import Identity
 from securefed.audit.sources import write_bundle
 from securefed.clip_state import unpack_state
@@ -252,16 +252,23 @@ class _Run:
             self.identities[name],
             network.spoke(name),
             MemoryJournal(),
-            LearningTrainer(
+            _trainer(
                 self.signed.agreement,
+                name,
                 self.data[name],
-                keep=lambda _task, _model: None,
-                seed=None if self.seed is None else self.seed + number,
+                None if self.seed is None else self.seed + number,
             ),
             random=secrets.token_bytes,
             cipher=None if self.ciphers is None else self.ciphers.parties[name],
             report=complaints.listener(name),
         )
+
+
+def _trainer(agreement: Agreement, party: str, data: Data, seed: int | None) -> LearningTrainer:
+    try:
+        return LearningTrainer(agreement, data, keep=lambda _task, _model: None, seed=seed)
+    except InputError as error:
+        raise InputError(f"{party}: {error}") from error
 
 
 async def _run_beside(work: Coroutine[Any, Any, R], running: list[asyncio.Task[Any]]) -> R:

@@ -174,13 +174,9 @@ class FederatedEstimator(Parameters):
         if missing:
             raise MisuseError(f"no data of {', '.join(missing[:8])}; give rows for every party")
         lead = copy.deepcopy(federation)
-        prepared = {
-            name: self.party_data(data[name], number) for number, name in enumerate(lead.parties)
-        }
         features = data[lead.parties[0]].features.shape[1]
         agreed = schema or named_columns([data[name] for name in lead.parties])
-        told = {name: (data[name], prepared[name]) for name in lead.parties}
-        self._check(features, told, agreed)
+        prepared = self._prepared(features, {name: data[name] for name in lead.parties}, agreed)
         self.add_to(lead, features=features, schema=agreed)
         result = lead.simulate(prepared, seed=seed)
         self._reset(features)
@@ -197,10 +193,9 @@ class FederatedEstimator(Parameters):
         """
         if not parts:
             raise MisuseError("a fit needs at least one part")
-        prepared = [self.party_data(part, number) for number, part in enumerate(parts)]
         features = parts[0].features.shape[1]
-        told = {f"part {k}": each for k, each in enumerate(zip(parts, prepared, strict=True))}
-        self._check(features, told, schema or named_columns(parts))
+        told = {f"part {number}": part for number, part in enumerate(parts)}
+        prepared = list(self._prepared(features, told, schema or named_columns(parts)).values())
         states, rounds = {}, 0
         for each in self.plan(features, len(parts)):
             task = require_plain(build_task(each.kind, each.parameters), name=self.default_name)
@@ -244,21 +239,25 @@ class FederatedEstimator(Parameters):
         self.n_features_in_, self.n_rounds_ = features, 0
         self.bytes_up_, self.privacy_, self.complaints_ = {}, None, ()
 
-    def _check(
-        self, features: int, data: Mapping[str, tuple[Data, Data]], schema: Schema | None
-    ) -> None:
+    def _prepared(
+        self, features: int, data: Mapping[str, Data], schema: Schema | None
+    ) -> dict[str, Data]:
+        """Check every party's rows and return them as its tasks take them."""
         plans = self.plan(features, len(data))
         tasks = [build_task(each.kind, each.parameters) for each in plans]
-        for party, (given, prepared) in data.items():
+        prepared = {}
+        for number, (party, rows) in enumerate(data.items()):
             try:
                 if schema is not None:
-                    schema.check(given)
-                require_columns(given.features, features)
+                    schema.check(rows)
+                require_columns(rows.features, features)
+                prepared[party] = self.party_data(rows, number)
                 for task in tasks:
                     if isinstance(task, Checking):
-                        task.check(prepared)
+                        task.check(prepared[party])
             except InputError as error:
                 raise InputError(f"{party}: {error}") from error
+        return prepared
 
     def _table(self, features: ArrayLike) -> NDArray[np.float64]:
         """Return a table to predict on or transform, NaN being a gap.

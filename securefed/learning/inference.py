@@ -138,7 +138,8 @@ def covariance(
 ) -> NDArray[np.float64]:
     """Return the covariance T (H + P)^-1 H (H + P)^-1 T' of transformed penalised estimates.
 
-    A coefficient without information or penalty, of a constant column, has NaN.
+    A coefficient without information, of a constant column, has NaN: where a penalty holds it at 0,
+    that is no knowledge of it.
     Source: le Cessie and van Houwelingen 1992, section 3.
     """
     matrix = information + np.diag(penalty)
@@ -151,6 +152,6 @@ def covariance(
     root = np.linalg.solve(matrix[chosen] / both, vectors * np.sqrt(np.maximum(values, 0)))
     raw = transform[:, used] @ (root / unit[:, np.newaxis])
     found = np.asarray(raw @ raw.T, dtype=np.float64)
-    idle = np.setdiff1d(np.arange(len(matrix)), used)
+    idle = np.flatnonzero(np.diag(information) <= 0)
     found[idle], found[:, idle] = np.nan, np.nan
     return found

@@ -9,15 +9,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from protocols.errors import AgreementError, MisuseError
-from securefed.data.table import checked
+from securefed.data.table import Data, checked, require_classes
 from securefed.learning.estimator import TaskPlan
 from securefed.learning.evaluation import accuracy
 from securefed.learning.glm_family import FamilyName
-from securefed.learning.linear_model import FederatedLinearModel, Intercepts, explained
+from securefed.learning.incomplete import require_no_gaps
+from securefed.learning.linear_model import (
+    FederatedLinearModel,
+    Intercepts,
+    explained,
+    poisson_deviance,
+)
 from securefed.learning.private_glm import PrivateGlm, PrivateGlmParameters
 from securefed.learning.private_logistic import (
     PrivateLogisticParameters,
     PrivateLogisticRegression,
+    raw_coefficients,
 )
 from securefed.learning.state import State
 
@@ -100,6 +107,13 @@ class FederatedLogisticRegression(FederatedLinearModel):
         parameters = {"features": features, **(self.private or {})}
         return (TaskPlan("", self.private_kind, self.private_rounds, parameters, self.noise),)
 
+    def party_data(self, data: Data, party: int) -> Data:
+        """Return the rows; under noise nobody else would tell of rows that count as nobody."""
+        if self.noise is not None:
+            require_no_gaps(data)
+            require_classes(data, 2)
+        return super().party_data(data, party)
+
     def _private_form(self) -> str:
         return (
             "an exact fit needs a federation with privacy=None, a private one noise=... and a goal"
@@ -116,26 +130,17 @@ class FederatedLogisticRegression(FederatedLinearModel):
             self._read_private(states[""])
 
     def _read_private(self, state: State) -> None:
-        features = len(state["coefficients"]) - 1
-        self.n_features_in_ = features
-        [plan] = self.plan(features, 0)
+        self.n_features_in_ = len(state["coefficients"]) - 1
+        [plan] = self.plan(self.n_features_in_, 0)
         told: PrivateGlmParameters | PrivateLogisticParameters
         if plan.kind == PrivateGlm.kind:
-            told = PrivateGlmParameters.model_validate(plan.parameters)
-            self._task = PrivateGlm(told)
+            self._task = PrivateGlm(told := PrivateGlmParameters.model_validate(plan.parameters))
         else:
             told = PrivateLogisticParameters.model_validate(plan.parameters)
             self._task = PrivateLogisticRegression(told)
-        self._state = state
-        unit = np.broadcast_to(np.asarray(told.feature_unit), (features,))
-        center = np.broadcast_to(np.asarray(told.feature_center), (features,))
-        if "scale" in state:
-            center = center + state["mean"] * unit
-            unit = unit * state["scale"]
-        slopes = state["coefficients"][1:] / unit
-        self.slopes_ = slopes.astype(np.float64)
-        self.common_intercept_ = float(state["coefficients"][0] - slopes @ center)
-        self.party_intercepts_ = np.empty(0)
+        raw = raw_coefficients(state, told).astype(np.float64)
+        self.slopes_, self.common_intercept_ = raw[1:], float(raw[0])
+        self.party_intercepts_, self._state = np.empty(0), state
         self.coef_, self.intercept_ = self.slopes_[np.newaxis], np.array([self.common_intercept_])
 
     def decision_function(
@@ -291,10 +296,5 @@ class FederatedPoissonRegressor(FederatedLinearModel):
         """Return the share of the deviance that is explained, as in scikit-learn."""
         predicted = self.predict(features, party=party)
         counts = self._labels(labels, len(predicted))
-        null = _deviance(counts, np.full(len(counts), counts.mean()))
-        return 1 - _deviance(counts, predicted) / null if null > 0 else 0.0
-
-
-def _deviance(counts: NDArray[np.float64], rates: NDArray[np.float64]) -> float:
-    logs = np.log(np.where(counts > 0, counts, 1.0) / rates)
-    return float(2 * (np.where(counts > 0, counts * logs, 0.0) - counts + rates).sum())
+        null = poisson_deviance(counts, np.full(len(counts), counts.mean()))
+        return 1 - poisson_deviance(counts, predicted) / null if null > 0 else 0.0

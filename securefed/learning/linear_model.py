@@ -164,3 +164,9 @@ def explained(labels: NDArray[Any], predicted: NDArray[np.float64]) -> float:
     total = float(((labels - labels.mean()) ** 2).sum())
     left = float(((labels - predicted) ** 2).sum())
     return 1 - left / total if total > 0 else float(left == 0)
+
+
+def poisson_deviance(counts: NDArray[np.float64], rates: NDArray[np.float64]) -> float:
+    """Return the deviance of counts from rates above 0, both of shape (rows,)."""
+    logs = np.log(np.where(counts > 0, counts, 1.0) / rates)
+    return float(2 * (np.where(counts > 0, counts * logs, 0.0) - counts + rates).sum())

@@ -18,6 +18,7 @@ from securefed.data.table import Data, require_columns
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.link import logistic, residuals
 from securefed.learning.public_table import (
+    PublicTableParameters,
     StandardizedTableParameters,
     awaits_moments,
     chunks,
@@ -120,12 +121,14 @@ class PrivateLogisticRegression:
         return np.concatenate([np.ones((len(table), 1)), table], axis=1)
 
 
-def raw_coefficients(state: State, parameters: StandardizedTableParameters) -> FloatArray:
+def raw_coefficients(state: State, parameters: PublicTableParameters) -> FloatArray:
     """Return intercept and slopes in raw units, shape (features + 1,), of a fitted state.
 
     They apply to features within the clip: p = logistic(c[0] + features @ c[1:]).
     """
-    unit = np.array(parameters.feature_unit) * state["scale"]
-    center = np.array(parameters.feature_center) + state["mean"] * parameters.feature_unit
+    unit = np.broadcast_to(np.asarray(parameters.feature_unit), (parameters.features,))
+    center = np.broadcast_to(np.asarray(parameters.feature_center), (parameters.features,))
+    if "scale" in state:
+        unit, center = unit * state["scale"], center + state["mean"] * unit
     slopes = state["coefficients"][1:] / unit
     return np.concatenate([[state["coefficients"][0] - slopes @ center], slopes])
