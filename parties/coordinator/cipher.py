@@ -63,8 +63,14 @@ class RoundOpening:
             ShareError: no set of answers opens the sum.
             NoResultError: a party encrypted what is no packed vector.
         """
-        opened = self._hub.finish()
-        return read_sum(self._context, opened.values, self._round.modulus_bits, self._round.count)
+        opened, round_ = self._hub.finish(), self._round
+        return read_sum(
+            self._context,
+            opened.values,
+            round_.modulus_bits,
+            round_.count,
+            vectors=len(opened.submitters),
+        )
 
 
 class SumOpener:

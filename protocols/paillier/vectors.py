@@ -1,13 +1,21 @@
 """A vector of ring words as one party's ciphertexts in one round, and back from an opened product.
 
 Source of the pieces: ``packing.py``, ``encryption.py``, ``plaintext_proof.py``.
+
+Ciphertexts add up in the integers and not in the ring. A negative value is a word near 2^b, so that
+an opened lane would tell, beyond the sum in the ring, how many values of it were negative. Every
+party therefore adds 2^(b-1) to its words: they are then value + 2^(b-1) as integers, and k of them
+add up to the sum of the values + k 2^(b-1), of which the sum in the ring tells all, since it does
+not wrap.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from protocols.agreement.ciphertexts import ciphertext_count
 from protocols.agreement.model import Agreement, Task
@@ -91,7 +99,7 @@ def encrypt_vector(
         MisuseError: words of another number or type than agreed.
     """
     key = context.key.public
-    plaintexts = lanes_of(context, ring_bits).pack(words)
+    plaintexts = lanes_of(context, ring_bits).pack(words + _half(words, ring_bits))
     sealed = encrypt(key, plaintexts, take(len(plaintexts)), ranges=ranges)
     proof = prove_plaintexts(
         sealed,
@@ -112,16 +120,26 @@ def encrypt_vector(
     return context.seal(identity, header), wire
 
 
-def read_sum(context: OpeningContext, opened: Sequence[mpz], ring_bits: int, count: int) -> Words:
-    """Read the sum of vectors of ``count`` words from an opened product.
+def read_sum(
+    context: OpeningContext, opened: Sequence[mpz], ring_bits: int, count: int, *, vectors: int
+) -> Words:
+    """Read the sum of so many ``vectors`` of ``count`` words from an opened product.
 
     Raises:
         NoResultError: a party encrypted what is no packed vector, and nobody can tell which.
     """
     try:
-        return lanes_of(context, ring_bits).unpack(opened, count)
+        total = lanes_of(context, ring_bits).unpack(opened, count)
     except InputError as error:
         raise NoResultError(
             "the opened sum is not one of packed vectors: a party encrypted something else, and "
             "ciphertexts do not tell which"
         ) from error
+    if vectors % 2:
+        total += _half(total, ring_bits)  # which is its own negative in the ring
+    total &= total.dtype.type(2**ring_bits - 1)
+    return total
+
+
+def _half(words: Words, ring_bits: int) -> np.unsignedinteger[Any]:
+    return words.dtype.type(2 ** (ring_bits - 1))

@@ -1,0 +1,108 @@
+"""What a coordinator that computes on what it is told learns of rounds that encrypt."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.seeded import seeded
+from support.trustees import dealt
+
+from protocols.identity import Identity
+from protocols.packing import word_bits_for
+from protocols.paillier.fixed_base import FixedBase
+from protocols.paillier.obfuscators import Powers, make_obfuscators
+from protocols.paillier.threshold import combine, partial_decryption
+from protocols.paillier.threshold_context import OpeningContext
+from protocols.paillier.threshold_knowledge import plaintext_knowledge
+from protocols.paillier.threshold_product import SubmittedProduct
+from protocols.paillier.vectors import encrypt_vector, lanes_of, read_sum
+from protocols.prg import word_type
+
+PARTIES = ("alpha", "bravo", "charlie", "delta")
+VALUES = 3
+
+
+@lru_cache
+def tables() -> Powers:
+    return FixedBase.build(dealt(3, 2)[0].public, expected=100).powers
+
+
+def identity(name: str) -> Identity:
+    return Identity(name, hashlib.sha256(name.encode()).digest())
+
+
+def facts(ring_bits: int) -> OpeningContext:
+    key, _ = dealt(3, 2)
+    members = tuple(identity(name).public for name in PARTIES)
+    trustees = tuple(identity(name).public for name in ("tango", "uniform", "victor"))
+    context = OpeningContext(
+        hashlib.sha256(b"agreement").digest(),
+        1,
+        identity("coordinator").public,
+        members,
+        trustees,
+        key,
+        min_cohort=2,
+        count=1,
+        summands=len(PARTIES),
+        max_message_bytes=2**16,
+        model=hashlib.sha256(b"model").digest(),
+    )
+    assert lanes_of(context, ring_bits).plaintexts(VALUES) == 1
+    return context
+
+
+def opened(ring_bits: int, vectors: list[list[int]]) -> list[int]:
+    """The plaintexts that a coordinator reads of these parties' values."""
+    context, shares = facts(ring_bits), dealt(3, 2)[1]
+    key, random = context.key, seeded("attack")
+    product = SubmittedProduct(context, plaintext_knowledge(context))
+    for name, values in zip(PARTIES, vectors, strict=False):
+        words = np.array([value % 2**ring_bits for value in values], np.uint64)
+        words = words.astype(word_type(word_bits_for(ring_bits)))
+        product.receive(
+            *encrypt_vector(
+                context,
+                identity(name),
+                words,
+                ring_bits,
+                take=lambda count: make_obfuscators(
+                    key.public, count, random=random, powers=tables()
+                ),
+                random=random,
+            )
+        )
+    partials = [partial_decryption(key, share, product.values) for share in shares[:2]]
+    return combine(key, product.values, partials)
+
+
+RINGS = st.sampled_from([8, 16, 24, 32, 64])
+
+
+@settings(max_examples=12)
+@given(RINGS, st.data())
+def test_what_is_opened_is_the_same_for_all_values_of_one_sum_whatever_their_signs(bits, data):
+    limit = 2 ** (bits - 1) // len(PARTIES) - 1
+    own = st.lists(st.integers(-limit, limit), min_size=VALUES, max_size=VALUES)
+    first, second, third = (data.draw(own) for _ in range(3))
+    # Another two parties' values with the same sum: one is as negative as it can be.
+    low = [max(-limit, a + b - limit) for a, b in zip(first, second, strict=True)]
+    high = [a + b - c for a, b, c in zip(first, second, low, strict=True)]
+    assert opened(bits, [first, second, third]) == opened(bits, [low, high, third])
+
+
+@pytest.mark.parametrize("parties", [2, 3, 4])
+@pytest.mark.parametrize("bits", [8, 16, 24, 32, 64])
+def test_a_sum_of_signed_values_is_read_as_it_is_in_the_ring(bits, parties):
+    limit = 2 ** (bits - 1) // len(PARTIES) - 1
+    vectors = [[-limit, limit, place - 1] for place in range(parties)]
+    values = opened(bits, vectors)
+    words = read_sum(facts(bits), values, bits, VALUES, vectors=parties)
+    expected = [sum(column) % 2**bits for column in zip(*vectors, strict=True)]
+    assert words.tolist() == expected
+    assert words.dtype == word_type(word_bits_for(bits))
