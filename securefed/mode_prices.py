@@ -64,6 +64,11 @@ LIFT: Final = UnitCost(8.9e-3, 28.5e-3)
 OPEN: Final = UnitCost(0.07e-3, 0.14e-3)
 """Read the sum: combiner, s = 1, "read"."""
 
+DECRYPT_ALONE: Final = _of_vector(30.7, 65.2)
+"""Decrypt with the factors: benchmarks.md, "ours", "decrypt, s"."""
+PROOF_ALONE: Final = UnitCost(0.09e-3, 0.17e-3)
+"""Make, or check, the proof of all plaintexts: threshold-paillier.md, "A trustee alone"."""
+
 _MEASURED_TRUSTEES: Final = 3
 _MEASURED_THRESHOLD: Final = 2
 
@@ -71,8 +76,11 @@ _MEASURED_THRESHOLD: Final = 2
 def decrypt_seconds(key_bits: int, trustees: int) -> float:
     """Return the seconds of a partial decryption and its proof, per ciphertext.
 
-    The exponent is a share times the factorial of the number of trustees.
+    The exponent is a share times the factorial of the number of trustees; one trustee alone uses
+    the factors.
     """
+    if trustees == 1:
+        return DECRYPT_ALONE.at(key_bits) + PROOF_ALONE.at(key_bits)
 
     def bits(number: int) -> float:
         return key_bits + lgamma(number + 1) / log(2)
@@ -83,6 +91,8 @@ def decrypt_seconds(key_bits: int, trustees: int) -> float:
 
 def combine_seconds(key_bits: int, trustees: int, threshold: int) -> float:
     """Return the seconds of checking all answers and opening the sum, per ciphertext."""
+    if trustees == 1:
+        return PROOF_ALONE.at(key_bits)
     join = JOIN.at(key_bits) * threshold / _MEASURED_THRESHOLD
     return trustees * PROOF.at(key_bits) + join + LIFT.at(key_bits) + OPEN.at(key_bits)
 

@@ -55,6 +55,7 @@ class CipherTools:
             self.random,
             check_knowledge=plaintext_knowledge(context, ranges=self.workers.ranges),
             spread=self.workers.spread,
+            ranges=self.workers.ranges,
             promised=promised,
         )
 

@@ -23,6 +23,7 @@ from protocols.errors import (
 )
 from protocols.identity import Envelope, Identity
 from protocols.paillier.integers import mpz
+from protocols.paillier.lone_trustee import check_alone, is_lone
 from protocols.paillier.messages import STEP_OF, OpeningRequest, PartialOpening
 from protocols.paillier.multi_exponentiation import ONE_THREAD, Spread
 from protocols.paillier.threshold import Partial, combine
@@ -182,14 +183,12 @@ class DecryptionCombiner:
             raise ShareError(name, _STEP, "the partial decryptions are not those that it signed")
         residues = split_residues(values, context.count, context.key.residue_bytes)
         partial = Partial(index, residues or [])
-        check_proof(
-            context.key,
-            self._product.values,
-            partial,
-            PartialProof(answer.challenge, answer.response),
-            binding=request,
-            name=name,
-        )
+        key, product = context.key, self._product.values
+        proof = PartialProof(answer.challenge, answer.response)
+        if is_lone(key):
+            check_alone(key, product, partial.values, proof, binding=request, name=name)
+        else:
+            check_proof(key, product, partial, proof, binding=request, name=name)
         self._partials[index] = partial
         return index
 
@@ -208,6 +207,9 @@ class DecryptionCombiner:
         if have < need:
             raise BelowThresholdError(_STEP, have=have, need=need)
         partials = [self._partials[index] for index in sorted(self._partials)]
+        if is_lone(self._context.key):
+            self.abort("finished")
+            return Opened(list(partials[0].values), self._product.submitters, (1,))
         for chosen in _sets(partials, need):
             try:
                 values = combine(self._context.key, self._product.values, chosen, self._spread)

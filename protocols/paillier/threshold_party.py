@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from protocols.errors import (
     CohortTooSmallError,
@@ -20,6 +20,8 @@ from protocols.errors import (
     UnexpectedMessageError,
 )
 from protocols.identity import DIGEST_BYTES, Envelope, Identity
+from protocols.paillier.integers import mpz
+from protocols.paillier.lone_trustee import is_lone, open_alone
 from protocols.paillier.messages import STEP_OF, OpeningRequest, PartialOpening
 from protocols.paillier.multi_exponentiation import ONE_THREAD, Spread
 from protocols.paillier.threshold import partial_decryption
@@ -27,7 +29,7 @@ from protocols.paillier.threshold_context import OpeningContext
 from protocols.paillier.threshold_key import KeyShare, join_residues
 from protocols.paillier.threshold_product import CheckKnowledge, SubmittedProduct
 from protocols.paillier.threshold_proofs import prove
-from protocols.prg import RandomBytes
+from protocols.prg import RandomBytes, Ranges
 
 _STEP = STEP_OF[OpeningRequest]
 
@@ -44,6 +46,7 @@ class DecryptingParty:
         *,
         check_knowledge: CheckKnowledge,
         spread: Spread = ONE_THREAD,
+        ranges: Ranges | None = None,
         promised: bytes | None = None,
     ) -> None:
         """Begin.
@@ -55,6 +58,7 @@ class DecryptingParty:
             random: source of secret random bytes, cryptographically secure in production.
             check_knowledge: checks each vector's proof of knowledge.
             spread: where powers are computed.
+            ranges: the same where we hold the key alone and decrypt by its factors.
             promised: digest of the request that we answered in this round before a restart, from
                 the journal; no other is answered then.
 
@@ -68,7 +72,7 @@ class DecryptingParty:
             raise MisuseError(f"a promise is a digest of {DIGEST_BYTES} bytes")
         self._context, self._identity, self._random = context, identity, random
         self._share: KeyShare | None = share
-        self._spread, self._promise = spread, promised
+        self._spread, self._ranges, self._promise = spread, ranges, promised
         self._product = SubmittedProduct(context, check_knowledge, relay=context.coordinator.name)
         self._reason = ""
 
@@ -169,9 +173,14 @@ class DecryptingParty:
     def _answer(self, digest: bytes, share: KeyShare) -> tuple[Envelope, bytes]:
         context, product = self._context, self._product.values
         key = context.key
-        partial = partial_decryption(key, share, product, self._spread)
-        proof = prove(key, share, product, partial, binding=digest, random=self._random)
-        values = join_residues(partial.values, key.residue_bytes)
+        opened: Sequence[mpz]
+        if is_lone(key):
+            opened, proof = open_alone(key, share, product, binding=digest, ranges=self._ranges)
+        else:
+            partial = partial_decryption(key, share, product, self._spread)
+            proof = prove(key, share, product, partial, binding=digest, random=self._random)
+            opened = partial.values
+        values = join_residues(opened, key.residue_bytes)
         answer = PartialOpening(
             digest, hashlib.sha256(values).digest(), context.count, proof.challenge, proof.response
         )
