@@ -1,58 +1,63 @@
-"""Local-only, federated and pooled on the demonstration data, mean over seeds.
+"""Every table of learning, from the public data sets, into a page.
 
-Run: python benchmarks/learning.py [seeds]. The federated sums go through the agreed ring.
+Run: python benchmarks/learning.py --data DIR [--seeds 5] [--only NAME ...] [--quick]
+[--write docs/benchmarks.md]. DIR, or the environment variable SECUREFED_DATA, holds the folders
+heart_disease and adult of the UCI repository and ml-latest-small of GroupLens. A table stands
+between two comments of the page, and nothing else of the page changes. ``--quick`` shows that
+everything runs: one split, few rounds; it writes nothing.
 """
 
 from __future__ import annotations
 
-import secrets
-import sys
+import argparse
+import os
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
 
-from securefed.data import breast_cancer_companies
-from securefed.learning import build_task, suggest
-from securefed.learning.demo import NEURAL_NETWORK, RISK_SCORE, DemoTask
-from securefed.learning.evaluation import Comparison, compare, mean_score
-from securefed.learning.reference import fit, fixed_point_sum
+from learning_tables import adult, demonstration, films, heart, identical, private
+from learning_tables.report import Told, printed, replace_table
+from recommend import pairwise, read_films
+
 from securefed.learning.torch_parameters import limit_threads
 
+SECTIONS: Final[dict[str, Callable[[Told], str]]] = {
+    "demonstration": demonstration.section,
+    "heart": heart.section,
+    "adult": adult.section,
+    "private": private.section,
+    "films": films.section,
+    "pairwise": lambda told: printed(pairwise, read_films(told.data / "ml-latest-small")),
+    "identical": identical.section,
+}
+"""Each is a function from ``Told`` to Markdown; ``printed`` makes one of a function that prints."""
+SLOW: Final = ("pairwise",)
+"""Left out of a quick run, as they have no quick form."""
 
-def one_split(demo: DemoTask, seed: int) -> tuple[Comparison, float]:
-    """Return the comparison on one split, and the seconds that the federated fit took."""
-    split = breast_cancer_companies(seed=seed)
-    parties = len(split.parts)
-    task = build_task(demo.kind, demo.parameters)
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables, or write them into a page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default=os.environ.get("SECUREFED_DATA", ""))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=sorted(SECTIONS))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--write", type=Path)
+    given = parser.parse_args(arguments)
+    if not given.data:
+        print("no data: give --data DIR or set SECUREFED_DATA")
+        return
     limit_threads(1)
-    ring = suggest(demo.kind, demo.parameters, parties)
-    add = fixed_point_sum(ring, parties=parties, random=secrets.token_bytes)
-    start = time.perf_counter()
-    federated = fit(task, split.parts, rounds=demo.rounds, seed=seed, add=add)
-    seconds = time.perf_counter() - start
-    table = compare(
-        demo.kind,
-        demo.parameters,
-        split.parts,
-        split.test,
-        rounds=demo.rounds,
-        federated=federated.state,
-        seed=seed,
-    )
-    return table, seconds
-
-
-def main() -> None:
-    """Print one table per demonstration task."""
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    for demo in (RISK_SCORE, NEURAL_NETWORK):
-        results = [one_split(demo, seed) for seed in range(seeds)]
-        tables = [table for table, _ in results]
-        mean = Comparison(
-            mean_score("local-only (mean)", [table.local for table in tables]),
-            mean_score("federated", [table.federated for table in tables]),
-            mean_score("pooled", [table.pooled for table in tables]),
-        )
-        slowest = max(seconds for _, seconds in results)
-        print(f"{demo.name} ({demo.kind}), {seeds} splits, slowest fit {slowest:.2f} s\n{mean}\n")
+    told = Told(Path(given.data), 1 if given.quick else given.seeds, given.quick)
+    chosen = given.only or [name for name in SECTIONS if not (given.quick and name in SLOW)]
+    for name in chosen:
+        started = time.perf_counter()
+        table = SECTIONS[name](told)
+        print(f"\n## {name}, {time.perf_counter() - started:.0f} s\n\n{table}", flush=True)
+        if given.write is not None and not given.quick:
+            page = given.write.read_text(encoding="utf-8")
+            given.write.write_text(replace_table(page, name, table), encoding="utf-8")
 
 
 if __name__ == "__main__":

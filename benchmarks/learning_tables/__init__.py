@@ -1,0 +1,1 @@
+"""The tables of the learning benchmark, one module a subject."""
