@@ -68,6 +68,24 @@ class KeyFacts:
             len(record.transcript.countersignatures),
         )
 
+    @classmethod
+    def checked(cls, data: bytes, agreement: Agreement, digest: bytes, *, party: str) -> Self:
+        """Verify a record against the agreement alone, and read them from it.
+
+        Args:
+            data: hostile.
+            agreement: a validated one.
+            digest: its digest, 32 bytes.
+            party: who handed the record over; named when the bytes are no record.
+
+        Raises:
+            PeerError: the record is not in force, or not for this agreement.
+            AgreementError: nothing is encrypted under it.
+        """
+        read_key_record(data, agreement, digest, party=party)
+        record = KeyRecord.from_bytes(data, party=party)
+        return cls.of(ceremony_context(agreement, digest, record.session), record)
+
     @property
     def held_alone(self) -> bool:
         """Whether one key holder has the whole key."""
@@ -216,9 +234,8 @@ class Ceremony:
             PeerError: it is not in force, or not for this agreement.
             KeyFileError: it cannot be read.
         """
-        data, record = read_record(path)
-        read_key_record(data, self.agreement, self.digest, party=path.name)
-        return KeyFacts.of(self.context(record.session), record)
+        data, _ = read_record(path)
+        return KeyFacts.checked(data, self.agreement, self.digest, party=path.name)
 
     def check_share(self, path: Path, name: str, keys: Path, passphrase: bytes) -> Path:
         """Make sure that our share opens and belongs to a record; return its file.

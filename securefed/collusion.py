@@ -25,7 +25,11 @@ class Coalition:
     parties: int
 
     def __str__(self) -> str:
-        count = f"{self.parties} {'party' if self.parties == 1 else 'parties'}"
+        return self.told("party", "parties")
+
+    def told(self, one: str, more: str) -> str:
+        """Return who they are, with a noun for the parties."""
+        count = f"{self.parties} {one if self.parties == 1 else more}"
         *most, last = (*self.roles, *([count] if self.parties else []))
         return f"{', '.join(most)} and {last}" if most else last
 

@@ -103,11 +103,12 @@ def counted(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
 
-_RECEIVED: Final = {
+RECEIVED: Final = {
     "masking": "masked",
     "paillier": "encrypted",
     "layered": "masked and encrypted",
 }
+"""By mode: how a party's numbers reach the coordinator."""
 
 
 def _insights(agreement: Agreement) -> tuple[Insight, ...]:
@@ -121,7 +122,7 @@ def _insights(agreement: Agreement) -> tuple[Insight, ...]:
             f"who takes part, sizes and times of messages, in each round the sum of at least "
             f"{fewest} parties, and every global model",
             "the numbers of a single party: what it receives is "
-            f"{_RECEIVED[agreement.aggregation.mode]}",
+            f"{RECEIVED[agreement.aggregation.mode]}",
         ),
         Insight(
             "each party",

@@ -251,8 +251,10 @@ def test_a_directory_that_is_no_state_is_refused(run: Run) -> None:
 
 
 def test_show_lists_every_leaf_and_with_json_its_content(run: Run) -> None:
-    shown = run("ledger", "show", "run.ledger").out.splitlines()
+    lines = run("ledger", "show", "run.ledger").out.splitlines()
+    shown = [line for line in lines if line[:7].strip()]
     assert len(shown) == len(genuine())
+    assert "".join(lines[1:3]).count("masks") == 2
     assert "the agreement of test-federation" in shown[0]
     assert "mean, round 1 of the task; 5 invited" in shown[2]
     lines = [

@@ -6,9 +6,11 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from protocols.errors import LedgerError
+from protocols.agreement import SignedAgreement
+from protocols.errors import LedgerError, MisuseError
 from protocols.ledger.checkpoint import Note, SignatureCheck, coordinator_check, origin_of
 from protocols.ledger.facts import AuditResult, CheckpointFacts, Finding, RoundFacts
+from protocols.ledger.key_place import CheckKey
 from protocols.ledger.observations import alarms, observations
 from protocols.ledger.records import AgreementLeaf, decode_leaf
 from protocols.ledger.spending import Spending, account, over_budget
@@ -19,6 +21,11 @@ def nothing_put_off() -> None:
     """Settle signatures that were checked at once."""
 
 
+def no_key(_signed: SignedAgreement, _record: bytes) -> None:
+    """Refuse to judge the key of a ledger whose auditor brought nothing to check it with."""
+    raise MisuseError("vectors are encrypted in this ledger: give its audit a check of the key")
+
+
 def audit(
     leaves: Iterable[bytes],
     *,
@@ -26,10 +33,11 @@ def audit(
     heads: Sequence[Note] = (),
     check: CheckSignature = check_now,
     settle: Callable[[], None] = nothing_put_off,
+    check_key: CheckKey = no_key,
 ) -> AuditResult:
     """Verify a ledger, account for its rounds, and say what an auditor has to look at.
 
-    Never raises for what the ledger holds: the first thing that is wrong, in the order of the
+    Never fails for what the ledger holds: the first thing that is wrong, in the order of the
     leaves, becomes the result's failure, and only what a checkpoint before it covers is reported.
 
     Args:
@@ -39,9 +47,13 @@ def audit(
         check: is told every signature, to check it now or later.
         settle: returns when all signatures that ``check`` was told are checked; raises what the
             first wrong one of them said to raise.
+        check_key: is told the record of the key, where vectors are encrypted, to check all of it.
+
+    Raises:
+        MisuseError: the ledger holds a key, and nothing was given to check it with.
     """
     counted = _Counted(check)
-    verifier = LedgerVerifier(check=counted)
+    verifier = LedgerVerifier(check=counted, check_key=check_key)
     roots: dict[int, bytes] = {}
     failure = _read(
         leaves, verifier, agreement_digest, {one.checkpoint.size for one in heads}, roots

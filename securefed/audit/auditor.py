@@ -20,6 +20,7 @@ from protocols.ledger.bundle import read_leaves
 from protocols.ledger.checkpoint import Note
 from protocols.ledger.facts import AuditResult, Verdict
 from securefed.audit.canary import Canary, read_canary
+from securefed.audit.key_leaf import KeyCheck
 from securefed.audit.report import Source, report
 from securefed.audit.signing import canonical, sign_report
 from securefed.audit.sources import HashedFile, open_bundle, read_head
@@ -42,12 +43,14 @@ class Audit:
         source: what was audited, against what.
         canary: an empirical lower bound that was measured apart.
         anchor: the agreement that was given from outside.
+        key: what people compare of the key, where vectors are encrypted and it was found in force.
     """
 
     result: AuditResult
     source: Source
     canary: Canary | None = None
     anchor: Agreement | None = field(default=None, repr=False)
+    key: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> Verdict:
@@ -103,7 +106,7 @@ class Audit:
 
     @cached_property
     def _report(self) -> dict[str, Any]:
-        return report(self.result, self.source, self.canary)
+        return report(self.result, self.source, self.canary, self.key)
 
 
 class Auditor:
@@ -161,7 +164,10 @@ class Auditor:
 
         Raises:
             InputError: a file cannot be read, or is not what it should be.
+            MisuseError: vectors are encrypted, and the extra that checks their key is not
+                installed; names it.
         """
+        check_key = KeyCheck()
         notes = [read_head(one) if isinstance(one, Path) else one for one in heads]
         measured = read_canary(canary) if isinstance(canary, Path) else canary
         with closing(open_bundle(bundle)) as stream, PooledChecks(processes) as pool:
@@ -175,11 +181,11 @@ class Auditor:
                 heads=notes,
                 check=pool,
                 settle=pool.settle,
+                check_key=check_key,
             )
             digest = file.digest()
-        return Audit(
-            result, self._source(bundle, file.bytes, digest, notes, clock), measured, self.agreement
-        )
+        source = self._source(bundle, file.bytes, digest, notes, clock)
+        return Audit(result, source, measured, self.agreement, check_key.facts)
 
     def _source(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from securefed.audit.secrecy import HIDES
 from securefed.audit.words import chance
 from securefed.summary import counted
 
@@ -112,8 +113,8 @@ def _without_noise(report: dict[str, Any]) -> list[dict[str, str]]:
         _card(
             _TITLES[0],
             "Companies, not people",
-            "Masks hide which company contributed what. There is no noise: sums and models can "
-            "tell about single people.",
+            f"{HIDES[report['agreement']['mode']]} which company contributed what. There is no "
+            "noise: sums and models can tell about single people.",
         ),
         _card(
             _TITLES[1],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from securefed.audit.statements import CONTROLLERS
-from securefed.summary import counted
+from securefed.summary import RECEIVED, counted
 
 State = Literal["answered", "partly", "not recorded", "not measured"]
 _NOTHING: Final = "The agreement of this record could not be read."
@@ -85,10 +85,16 @@ def _common(report: dict[str, Any]) -> dict[int, _Answer]:
 def _without_noise(report: dict[str, Any]) -> dict[int, _Answer]:
     none = "No noise was added: there is no promise to people, whatever epsilon."
     return {
-        1: ("answered", report["protection"]["adjacency"], *_readers(report)),
+        1: ("answered", report["protection"]["adjacency"], *_readers(report), *_secrecy(report)),
         2: ("answered", none),
         3: ("answered", none),
-        4: ("answered", 'Masked sums only; mechanism "none", accepted by every company.'),
+        4: (
+            "answered",
+            (
+                f"Sums of {RECEIVED[report['agreement']['mode']]} vectors only; mechanism "
+                '"none", accepted by every company.'
+            ),
+        ),
         6: ("answered", "No budget: nothing is charged."),
         7: ("partly", report["sampler"]["side_channels"], report["sampler"]["evidence"]),
         8: ("answered", report["protection"]["contribution"]),
@@ -101,7 +107,7 @@ def _with_noise(report: dict[str, Any]) -> dict[int, _Answer]:
     limit = f"epsilon {worst['epsilon']:.4g}" if worst["bounded"] else "no bound"
     accountants = ", ".join(f"{one['name']} ({one['software']})" for one in spent["accountants"])
     return {
-        1: ("answered", report["protection"]["adjacency"], *_readers(report)),
+        1: ("answered", report["protection"]["adjacency"], *_readers(report), *_secrecy(report)),
         2: (
             "answered",
             (
@@ -149,6 +155,11 @@ def _readers(report: dict[str, Any]) -> list[str]:
         + ("." if one["epsilon"] is None else f", epsilon {one['epsilon']:.4g}.")
         for one in report["protection"]["from"]
     ]
+
+
+def _secrecy(report: dict[str, Any]) -> list[str]:
+    told: list[str] = report["secrecy"]["sentences"]
+    return told
 
 
 def _number(value: float | None) -> str:

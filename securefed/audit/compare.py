@@ -13,7 +13,13 @@ from protocols.errors import LedgerError
 from protocols.ledger.checkpoint import parse_note
 from protocols.ledger.records import CheckpointLeaf, decode_leaf
 from protocols.ledger.split_view import SplitView, check, prove
-from securefed.audit.leaves import LeafFacts, agreement_of, describe, signed_by, signed_head
+from securefed.audit.leaves import (
+    LeafFacts,
+    describe,
+    readable_agreement,
+    signed_by,
+    signed_head,
+)
 from securefed.audit.sources import leaves_of
 
 Relation = Literal["same", "first-is-shorter", "second-is-shorter", "differ"]
@@ -93,18 +99,18 @@ def compare(first: Path, second: Path, agreement: Agreement | None = None) -> Co
 
     Raises:
         InputError, JournalError, LedgerError: one of them cannot be read.
+        MisuseError: they part in their key, and the extra that checks keys is not installed.
     """
     parted = _first_difference(leaves_of(first), leaves_of(second))
     if isinstance(parted, Comparison):
         return parted
     position, pair = parted
     if agreement is None:
-        agreement = _agreement(first)
+        agreement = readable_agreement(next(iter(leaves_of(first)), b""))
     one, other = pair
     who = tuple(() if agreement is None else signed_by(leaf, position, agreement) for leaf in pair)
-    parting = Parting(
-        position, (describe(one, position), describe(other, position)), (who[0], who[1])
-    )
+    told = (describe(one, position, agreement), describe(other, position, agreement))
+    parting = Parting(position, told, (who[0], who[1]))
     proof = None
     if agreement is not None and position:
         proof = _proof(first, second, agreement)
@@ -146,14 +152,6 @@ def _signers(path: Path, position: int, head: bytes, agreement: Agreement) -> tu
         except LedgerError:
             continue  # a leaf that nobody can read, or a note with a signature of nobody's
     return ()
-
-
-def _agreement(path: Path) -> Agreement | None:
-    try:
-        return agreement_of(next(iter(leaves_of(path)), b"")).agreement
-    except LedgerError:
-        # No keys, so no signature can be said to hold; where the copies part is said all the same.
-        return None
 
 
 def _proof(first: Path, second: Path, agreement: Agreement) -> SplitView | None:

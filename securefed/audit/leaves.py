@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from protocols.agreement import Agreement, SignedAgreement
-from protocols.errors import LedgerError, SecureFedError, WireError
+from protocols.errors import LedgerError, MisuseError, SecureFedError, WireError
 from protocols.identity import Envelope
 from protocols.intent import Commit, read_statement
 from protocols.ledger.checkpoint import (
@@ -32,6 +32,8 @@ from protocols.ledger.records import (
 from protocols.masking.messages import Confirmation, Submission
 from protocols.rounds import RoundAborted, RoundOpen, RoundResult, RunEnded
 from protocols.wire import decode
+from securefed.audit.key_leaf import key_facts
+from securefed.audit.secrecy import secrecy, whose_key
 from securefed.audit.words import clean, ranges
 
 _CONTENTS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -50,13 +52,14 @@ class LeafFacts:
 
     Attributes:
         position: in the log, from 0.
-        kind: ``agreement``, ``message``, ``checkpoint`` or ``unreadable``.
+        kind: ``agreement``, ``key``, ``message``, ``checkpoint`` or ``unreadable``.
         step: of a message; else empty.
         round: of a message; else 0.
         signers: names of who signed it, as it claims.
         text: what it says, in one line.
         content: the same in full, as plain data.
         hash: of the leaf in the tree, 64 hexadecimal digits.
+        notes: sentences on what it means for who could read one company's part.
     """
 
     position: int
@@ -67,10 +70,17 @@ class LeafFacts:
     text: str
     content: dict[str, Any]
     hash: str
+    notes: tuple[str, ...] = ()
 
 
-def describe(data: bytes, position: int) -> LeafFacts:
-    """Return what a leaf says; for hostile bytes, that they cannot be read."""
+def describe(data: bytes, position: int, agreement: Agreement | None = None) -> LeafFacts:
+    """Return what a leaf says; for hostile bytes, that they cannot be read.
+
+    Args:
+        data: the leaf.
+        position: in the log.
+        agreement: that of leaf 0, under which a key in its place is checked.
+    """
     hashed = leaf_hash(data).hex()
     try:
         leaf = decode_leaf(data, position)
@@ -79,9 +89,7 @@ def describe(data: bytes, position: int) -> LeafFacts:
         if isinstance(leaf, CheckpointLeaf):
             return _checkpoint(leaf.note, position, hashed)
         if isinstance(leaf, KeyLeaf):
-            content = {"sha256": hashlib.sha256(leaf.record).hexdigest()}
-            text = "the key of the ciphertexts, with the record of its ceremony"
-            return LeafFacts(position, "key", "", 0, (), text, content, hashed)
+            return _key(leaf.record, agreement, position, hashed)
         return _agreement(leaf, position, hashed)
     except SecureFedError as error:
         reason = error.reason if isinstance(error, LedgerError) else str(error)
@@ -100,8 +108,23 @@ def agreement_of(data: bytes) -> SignedAgreement:
     return read_agreement_leaf(leaf)
 
 
+def readable_agreement(data: bytes) -> Agreement | None:
+    """Return the agreement of leaf 0 with its signatures checked; ``None`` if it cannot be read.
+
+    Without it there are no keys, so that no signature can be said to hold.
+    """
+    try:
+        return agreement_of(data).agreement
+    except LedgerError:
+        return None
+
+
 def signed_by(data: bytes, position: int, agreement: Agreement) -> tuple[str, ...]:
-    """Return the names of those whose signature on a leaf holds; nobody's is taken on trust."""
+    """Return the names of those whose signature on a leaf holds; nobody's is taken on trust.
+
+    Raises:
+        MisuseError: it is a key, and the extra that checks keys is not installed; names it.
+    """
     try:
         leaf = decode_leaf(data, position)
         if isinstance(leaf, MessageLeaf):
@@ -110,8 +133,10 @@ def signed_by(data: bytes, position: int, agreement: Agreement) -> tuple[str, ..
         if isinstance(leaf, CheckpointLeaf):
             return signed_head(leaf.note, agreement)
         if isinstance(leaf, KeyLeaf):
-            return ()  # its own signatures are those of a ceremony, which an audit checks
+            return _key_signers(key_facts(agreement, agreement.digest(), leaf.record))
         return tuple(one.name for one in read_agreement_leaf(leaf).signatures)
+    except MisuseError:
+        raise
     except SecureFedError:
         # Hostile bytes that nobody answers for: that is the answer.
         return ()
@@ -133,9 +158,39 @@ def signed_head(note: bytes, agreement: Agreement) -> tuple[str, ...]:
 def _agreement(leaf: AgreementLeaf, position: int, hashed: str) -> LeafFacts:
     signed = read_agreement_leaf(leaf)
     names = tuple(one.name for one in signed.signatures)
-    text = f"the agreement of {signed.agreement.federation}, signed by {len(names)} parties"
-    content = {"digest": signed.digest.hex(), "agreement": signed.agreement.to_plain()}
-    return LeafFacts(position, "agreement", "", 0, names, text, content, hashed)
+    agreement = signed.agreement
+    text = f"the agreement of {agreement.federation}, signed by {len(names)} parties"
+    hidden = secrecy(agreement)
+    content = {
+        "digest": signed.digest.hex(),
+        "agreement": agreement.to_plain(),
+        "secrecy": hidden,
+    }
+    notes = tuple(hidden["sentences"])
+    return LeafFacts(position, "agreement", "", 0, names, text, content, hashed, notes)
+
+
+def _key(record: bytes, agreement: Agreement | None, position: int, hashed: str) -> LeafFacts:
+    digest = hashlib.sha256(record).hexdigest()
+    content: dict[str, Any] = {"record": digest, "holds": None}
+    signers: tuple[str, ...] = ()
+    text = f"the record of a key, SHA-256 {digest[:16]}…"
+    if position == 1 and agreement is not None and agreement.trustees:
+        try:
+            facts = key_facts(agreement, agreement.digest(), record)
+        except LedgerError as error:
+            content["holds"] = False
+            text = f"{text}; {error.reason}"
+        except MisuseError as error:
+            text = f"{text}; not checked here: {error}"
+        else:
+            content, signers = {**facts, "holds": True}, _key_signers(facts)
+            text = f"{whose_key(agreement)}; the record of its ceremony holds"
+    return LeafFacts(position, "key", "", 0, signers, clean(text), content, hashed)
+
+
+def _key_signers(facts: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((facts["dealer"], *facts["trustees"])))
 
 
 def _checkpoint(note: bytes, position: int, hashed: str) -> LeafFacts:

@@ -24,16 +24,17 @@ from securefed.audit.canary import Canary, empirical
 from securefed.audit.cards import cards
 from securefed.audit.checklist import checklist
 from securefed.audit.participation import participation
+from securefed.audit.readers import protected_from
+from securefed.audit.secrecy import secrecy
 from securefed.audit.spending import charged, meter_bounds, spending
 from securefed.audit.statements import (
     CONTROLLERS,
-    SAMPLER,
     adjacency,
     assumptions,
     contribution,
     fewest_in_a_sum,
     not_claimed,
-    protected_from,
+    sampler,
 )
 from securefed.audit.transcript import Anchor, transcript
 from securefed.audit.words import HEADLINES, clean, instant, verdict_sentence
@@ -75,8 +76,20 @@ class Source:
     anchor_digest: str = ""
 
 
-def report(result: AuditResult, source: Source, canary: Canary | None = None) -> dict[str, Any]:
-    """Return everything that an audit found as plain dicts, lists, strings and finite numbers."""
+def report(
+    result: AuditResult,
+    source: Source,
+    canary: Canary | None = None,
+    key: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return everything that an audit found as plain dicts, lists, strings and finite numbers.
+
+    Args:
+        result: of the audit.
+        source: what was audited.
+        canary: an empirical lower bound, measured apart.
+        key: that ciphertexts are under, see :func:`securefed.audit.key_leaf.key_facts`.
+    """
     agreement = None if result.signed is None else result.signed.agreement
     names = [] if agreement is None else [party.name for party in agreement.parties]
     spent = {"noise": False} if agreement is None else spending(result, agreement)
@@ -94,6 +107,7 @@ def report(result: AuditResult, source: Source, canary: Canary | None = None) ->
         "verdict": _verdict(result, source, canary),
         "agreement": None if agreement is None else _agreement(agreement),
         "protection": None if agreement is None else _protection(agreement, spent, result),
+        "secrecy": None if agreement is None else secrecy(agreement, key),
         "privacy": spent,
         "releases": [] if agreement is None else _releases(result.rounds, agreement),
         "participation": participation(result.rounds, names),
@@ -102,7 +116,7 @@ def report(result: AuditResult, source: Source, canary: Canary | None = None) ->
         "rounds": [_round(one) for one in result.rounds],
         "transcript": transcript(result, source.anchor, source.heads),
         "empirical": empirical(canary),
-        "sampler": dict(SAMPLER),
+        "sampler": sampler(agreement),
         "not_recorded": list(CONTROLLERS),
         "not_claimed": not_claimed(agreement),
     }

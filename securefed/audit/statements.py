@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from protocols.agreement import Agreement
+from securefed.audit.secrecy import HIDES, key_owner
 from securefed.collusion import fewest_survivors
-from securefed.summary import counted
 
-SAMPLER: Final = {
+_SAMPLER: Final = {
     "noise": "Exact discrete Gaussian noise on integers: Walker alias tables whose integer weights "
     "sum to 2^128; each value is within statistical distance 2^-100 of the distribution.",
     "people": "Poisson sampling: each company draws each of its people independently and in "
@@ -16,8 +17,6 @@ SAMPLER: Final = {
     "randomness": "AES-256 in counter mode under keys that are fresh from the operating system.",
     "floating_point": "Vectors are clipped in floating point and rounded to integers; the norm "
     "that the promise rests on is then checked in exact integers, and the noise is integer.",
-    "side_channels": "How long a company trains shows roughly how many people it drew. Python "
-    "integers in secret sharing take no constant time. Table look-ups leave traces in caches.",
     "evidence": "This is what the software named in the commits does. The record holds each "
     "company's signed statement of software and parameters, not a proof of what ran.",
 }
@@ -63,12 +62,25 @@ _NEVER_WITH_NOISE: Final = (
         "what several cost adds up."
     ),
 )
-_NEVER_WITHOUT = (
-    (
-        "That people are protected. No noise was added: masks hide which company contributed "
-        "what, not what the sums and models tell about people."
-    ),
-)
+
+
+def sampler(agreement: Agreement | None) -> dict[str, str]:
+    """Return how noise and samples are drawn, what leaks beside messages, and how we know."""
+    mode = None if agreement is None else agreement.aggregation.mode
+    slow = [
+        *([] if mode == "paillier" else ["Python integers in secret sharing"]),
+        *([] if mode in {None, "masking"} else ["powers of big integers (GMP)"]),
+    ]
+    return {
+        **_SAMPLER,
+        "side_channels": "How long a company trains shows roughly how many people it drew. "
+        f"{_sentence(' and '.join(slow))} take no constant time. Table look-ups leave traces in "
+        "caches.",
+    }
+
+
+def _sentence(clause: str) -> str:
+    return clause[0].upper() + clause[1:]
 
 
 def fewest_in_a_sum(agreement: Agreement) -> int:
@@ -82,8 +94,39 @@ def not_claimed(agreement: Agreement | None) -> list[str]:
     """Return what nobody should read into a report."""
     if agreement is None:
         return list(_NEVER)
+    mode = agreement.aggregation.mode
+    unprotected = (
+        f"That people are protected. No noise was added: {HIDES[mode].lower()} which company "
+        "contributed what, not what the sums and models tell about people."
+    )
     noised = agreement.privacy.mechanism != "none"
-    return [*(_NEVER_WITH_NOISE if noised else _NEVER_WITHOUT), *_NEVER]
+    return [
+        *(_NEVER_WITH_NOISE if noised else (unprotected,)),
+        *_never_of_keys(agreement),
+        *_NEVER,
+    ]
+
+
+def _never_of_keys(agreement: Agreement) -> Iterator[str]:
+    owner = key_owner(agreement)
+    if owner is None:
+        return
+    role, name = owner
+    yield (
+        f"That {name} kept its key to itself."
+        if role == "key holder"
+        else f"That {name} forgot the key that it dealt."
+    )
+    yield (
+        "That no other key of the same agreement was ever made: a record that was exchanged for "
+        "that of another ceremony, in every leaf that follows too, is told only by the companies' "
+        "own copies and heads."
+    )
+    if agreement.aggregation.mode == "paillier":
+        yield (
+            "That recorded vectors stay secret for ever: whoever gets the key, or enough of its "
+            "shares, can open each of them at any time later."
+        )
 
 
 def adjacency(agreement: Agreement) -> str:
@@ -126,6 +169,7 @@ def assumptions(agreement: Agreement, *, anchored: bool) -> list[str]:
         else "No company sides with the coordinator: the agreement assumes none.",
         f"The public keys in the agreement belong to those whom it names{source}.",
         "Ed25519, X25519, AES-256 and SHA-256 hold, and every machine has good random numbers.",
+        *_of_the_key(agreement),
     ]
     if agreement.privacy.mechanism == "none":
         return listed
@@ -145,63 +189,23 @@ def assumptions(agreement: Agreement, *, anchored: bool) -> list[str]:
     ]
 
 
-def protected_from(agreement: Agreement, spent: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return for each kind of reader what they see and at which epsilon people are protected."""
-    n, c = len(agreement.parties), agreement.aggregation.colluders
-    fewest = fewest_in_a_sum(agreement)
-    noised = bool(spent["noise"])
-    summed = f"the {'noised ' if noised else ''}sum of at least {fewest} companies"
-    sums = f"in each round {summed}, and every model"
-    epsilon = spent.get("epsilon_pld")
-    worst = spent.get("worst_case", {"epsilon": None, "bounded": False})
-    kept = (
-        "as promised"
-        if noised
-        else "people are not protected; a single company's part stays hidden"
-    )
-    alone = "little or nothing is left" if noised else "nothing is left"
-    own = "a person's own company" if agreement.privacy.unit == "person" else "the company itself"
-    return [
-        _reader("the coordinator", sums, kept, epsilon),
-        *(_with_colluders(c, kept, epsilon) if c else _without_colluders(kept, noised=noised)),
-        _reader("whoever gets the models", "every model", kept, epsilon),
-        _reader(
-            f"the coordinator and {n - 1} of {n} companies together",
-            "everything but the data of the one company that is left",
-            "the worst case: the noise of one company alone" if worst["bounded"] else alone,
-            worst["epsilon"],
-        ),
-        _reader(
-            "the network", "who talks to whom, when and how much", "TLS 1.3 hides the rest", None
-        ),
-        _reader(own, "its own data", "not protected: it holds the data", None),
-    ]
-
-
-def _with_colluders(colluders: int, kept: str, epsilon: float | None) -> list[dict[str, Any]]:
-    whom = counted(colluders, "company", "companies")
-    theirs = "those companies know" if colluders > 1 else "that company knows"
-    return [
-        _reader(
-            f"the coordinator and up to {whom} together",
-            f"the same, and what {theirs}",
-            kept,
-            epsilon,
-        ),
-        _reader("another company", "every model, and its own noise", kept, epsilon),
-    ]
-
-
-def _without_colluders(kept: str, *, noised: bool) -> list[dict[str, Any]]:
-    # What another company sees holds noise that it knows: its own share.
-    how = "less than promised: the agreement counts on its noise" if noised else kept
-    return [
-        _reader(
-            "the coordinator and any company together", "the same", "nothing is promised", None
-        ),
-        _reader("another company", "every model, and its own noise", how, None),
-    ]
-
-
-def _reader(who: str, sees: str, how: str, epsilon: float | None) -> dict[str, Any]:
-    return {"who": who, "sees": sees, "how": how, "epsilon": epsilon}
+def _of_the_key(agreement: Agreement) -> Iterator[str]:
+    owner, rules = key_owner(agreement), agreement.paillier
+    if owner is None or rules is None:
+        return
+    modulus = f"a modulus of {rules.key_bits} bits"
+    if agreement.aggregation.mode == "paillier":
+        yield (
+            f"{owner[1]} forgot the key that it dealt, and nobody can factor {modulus} as long as "
+            "recorded vectors exist."
+        )
+    else:
+        yield (
+            "The masks hold, or else the key does: either hides one company's part while the other "
+            f"is broken. The key holds while nobody can factor {modulus} and "
+            + (
+                f"{owner[1]} sides with nobody."
+                if owner[0] == "key holder"
+                else f"{owner[1]} has forgotten it."
+            )
+        )

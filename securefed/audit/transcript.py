@@ -46,6 +46,12 @@ _CHECKS: Final = (
 )
 
 
+_KEY: Final = (
+    "The key of the ciphertexts is one that its dealer and every trustee signed under this "
+    "agreement; modulus and shares are proved to be well formed."
+)
+
+
 def transcript(result: AuditResult, anchor: Anchor, heads_given: int) -> list[dict[str, str]]:
     """Return each kind of check with ``passed``, ``stopped`` or ``not done``."""
     stopped = result.failure is not None
@@ -54,9 +60,11 @@ def transcript(result: AuditResult, anchor: Anchor, heads_given: int) -> list[di
     until = f"held up to the fault ({where or result.failure.name})" if result.failure else ""
     lines = [_line(name, text, outcome, until) for name, text in _CHECKS]
     lines[1]["note"] = until or f"{counted(result.signatures, 'signature', 'signatures')} checked"
+    encrypted = result.signed is not None and bool(result.signed.agreement.trustees)
     return [
         _anchor(anchor, outcome, until),
         *lines,
+        *([_line("key", _KEY, outcome, until)] if encrypted else []),
         _heads(result, heads_given, outcome, until),
         _closed(result, outcome, until),
     ]

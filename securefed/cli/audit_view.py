@@ -40,6 +40,7 @@ def show_audit(screen: Console, report: dict[str, Any]) -> None:
                 style="bold yellow",
             )
         )
+    _show_secrecy(screen, report["secrecy"])
     _show_warnings(screen, report["verdict"]["warnings"])
 
 
@@ -79,6 +80,14 @@ def _show_cards(screen: Console, report: dict[str, Any]) -> None:
         )
     screen.print()
     screen.print(grid)
+
+
+def _show_secrecy(screen: Console, secrecy: dict[str, Any] | None) -> None:
+    if secrecy is None:
+        return
+    screen.print(Text("\nWho could read one company's part", style="bold"))
+    for sentence in secrecy["sentences"]:
+        screen.print(Text(f"- {sentence}"))
 
 
 def _parties(report: dict[str, Any]) -> Table:

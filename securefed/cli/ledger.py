@@ -14,7 +14,7 @@ from protocols.ledger import split_view
 from securefed.audit.archive import import_bundle
 from securefed.audit.auditor import Auditor
 from securefed.audit.compare import Comparison, compare
-from securefed.audit.leaves import LeafFacts, describe
+from securefed.audit.leaves import LeafFacts, describe, readable_agreement
 from securefed.audit.signing import MAX_REPORT_BYTES, check_report
 from securefed.audit.sources import last_head, leaves_of, write_bundle
 from securefed.cli.audit import AnchorOption
@@ -74,10 +74,12 @@ def show(
     round_: Annotated[int | None, typer.Option("--round", min=1, help="This round only.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the leaves as they say themselves. Nothing is verified here: securefed audit does."""
-    screen = console()
+    """List the leaves as they say themselves. All of them are verified by securefed audit alone."""
+    screen, agreement = console(), None
     for position, data in enumerate(leaves_of(source)):
-        leaf = describe(data, position)
+        leaf = describe(data, position, agreement)
+        if not position:
+            agreement = readable_agreement(data)
         if round_ is not None and leaf.round != round_:
             continue
         if json:
@@ -214,6 +216,8 @@ def _show_leaf(screen: Console, leaf: LeafFacts) -> None:
     line = f"{leaf.position:>7}  {leaf.step or leaf.kind:<11} {where:<11} {who:<16} {leaf.text}"
     style = {"checkpoint": "dim", "unreadable": "red"}.get(leaf.kind, "")
     screen.print(Text(line, style="yellow" if leaf.step == "abort" else style), soft_wrap=True)
+    for note in leaf.notes:
+        screen.print(Text(f"{'':9}{note}", style="dim"), soft_wrap=True)
 
 
 def _show_comparison(screen: Console, found: Comparison, proof: Path | None) -> None:
