@@ -23,3 +23,20 @@ def paillier_extra() -> Iterator[None]:
         raise MisuseError(
             f"{error.name} is not installed; run pip install 'securefed[paillier]'"
         ) from error
+
+
+@contextmanager
+def onnx_extra() -> Iterator[None]:
+    """Import within this what needs onnx or onnxscript.
+
+    Raises:
+        MisuseError: one of them is not installed; names the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in {"onnx", "onnxscript"}:
+            raise
+        raise MisuseError(
+            f"{error.name} is not installed; run pip install 'securefed[onnx]'"
+        ) from error

@@ -77,6 +77,11 @@ def write_signature(directory: Path, signature: AgreementSignature) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a public text; raises as :func:`write_public`."""
+    write_public(path, text.encode())
+
+
+def write_public(path: Path, data: bytes) -> None:
     """Write a public file so that a reader finds the whole of it or the former one.
 
     Raises:
@@ -85,8 +90,8 @@ def write_text(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with draft.open("xb") as stream:
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)

@@ -18,6 +18,7 @@ from securefed.cli import (
     audit,
     ceremony,
     demo,
+    export,
     init,
     keygen,
     keyholder,
@@ -70,6 +71,7 @@ app.add_typer(keyholder.keyholder_app, name="keyholder")
 app.add_typer(privacy.privacy_app, name="privacy")
 app.command("audit")(audit.audit)
 app.add_typer(ledger.ledger_app, name="ledger")
+app.command("export")(export.export)
 app.command("demo")(demo.demo)
 
 

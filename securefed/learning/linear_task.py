@@ -192,7 +192,7 @@ class LinearTask:
         told = self.parameters
         with np.errstate(over="ignore"):
             scaled = (features[:, : told.features] - state["mean"]) / state["scale"]
-        bound = self._design_bound()
+        bound = self.design_bound()
         blocks = [np.ones((len(features), 1)), np.clip(scaled, -bound, bound)]
         if told.companies:
             blocks.insert(1, (features[:, [-1]] == np.arange(told.companies)).astype(np.float64))
@@ -213,12 +213,13 @@ class LinearTask:
             begun["scale"] = np.where(spread, np.sqrt(np.where(spread, variance, 1.0)), 1.0)
         return Step({**state, **begun}, False, {"rows": rows})
 
-    def _design_bound(self) -> float:
+    def design_bound(self) -> float:
+        """Return what scaled features are clipped to."""
         return _CLIP if self.parameters.standardize else max(1.0, self.parameters.feature_bound)
 
     def _sums(self) -> ExactSum:
         told, fit = self.parameters, self.family()
-        rows, bound = float(told.max_rows), self._design_bound()
+        rows, bound = float(told.max_rows), self.design_bound()
         information = rows * bound**2 * fit.max_weight
         score = rows * bound * fit.max_residual
         # In the first round this carries the sum of the labels.

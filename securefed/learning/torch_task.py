@@ -102,7 +102,7 @@ class TorchTask:
         if self.parameters.standardize and scalar(state, "phase") == _MOMENTS:
             sums["moments"] = contribute_moments(data, self.parameters)
             return sums
-        module = self._module(state)
+        module = self.module(state)
         features = self._tensor(state, data.features)
         labels = torch.from_numpy(data.labels.astype(np.int64))
         loss = mean_loss(module, features, labels)
@@ -140,7 +140,7 @@ class TorchTask:
     def predict_proba(self, state: State, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return class probabilities, shape (rows, classes)."""
         require_columns(features, self.parameters.features)
-        return probabilities(self._module(state), self._tensor(state, features))
+        return probabilities(self.module(state), self._tensor(state, features))
 
     def _moved(self, state: State, average: Arrays) -> State:
         model = {name: state[f"model.{name}"] for name in average}
@@ -172,7 +172,8 @@ class TorchTask:
             if weight.requires_grad
         }
 
-    def _module(self, state: State) -> nn.Module:
+    def module(self, state: State) -> nn.Module:
+        """Return a copy of the module with the weights of a state."""
         module = copy.deepcopy(self._initial)
         with torch.no_grad():
             for name, weight in module.named_parameters():
