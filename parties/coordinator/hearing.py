@@ -148,8 +148,7 @@ class Hearing:
 
     async def _dispatch(self, peer: str, packet: Packet) -> None:
         envelope, hub = packet.envelope, self._hub
-        if peer not in self._names and envelope.step != "decrypt":
-            raise UnexpectedMessageError(peer, envelope.step, "no message that a key holder sends")
+        self._require_timely(peer, envelope)
         if envelope.step not in self._with_bytes:
             require_bare(packet)
         match envelope.step:
@@ -172,6 +171,15 @@ class Hearing:
             case _:
                 raise UnexpectedMessageError(peer, envelope.step, "no message that a party sends")
         self._tell("heard", peer=peer, step=envelope.step, bytes=packet.attachment.nbytes)
+
+    def _require_timely(self, peer: str, envelope: Envelope) -> None:
+        """Check the round, before what else would refuse it, and the role: late is not wrong."""
+        context = self._context
+        if envelope.agreement == context.agreement and envelope.round != context.round:
+            reason = f"belongs to round {envelope.round}, not {context.round}"
+            raise ReplayError(peer, envelope.step, reason)
+        if peer not in self._names and envelope.step != "decrypt":
+            raise UnexpectedMessageError(peer, envelope.step, "no message that a key holder sends")
 
     async def _submitted(self, packet: Packet) -> None:
         envelope, log = packet.envelope, self._room.log
