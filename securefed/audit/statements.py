@@ -118,9 +118,9 @@ def _never_of_keys(agreement: Agreement) -> Iterator[str]:
         else f"That {name} forgot the key that it dealt."
     )
     yield (
-        "That no other key of the same agreement was ever made: a record that was exchanged for "
-        "that of another ceremony, in every leaf that follows too, is told only by the companies' "
-        "own copies and heads."
+        "That no other key was made under this agreement. Every opening of a round, and with it "
+        "every company's part, is bound to the one on record here; who holds another, or another "
+        "record, sees it in the companies' own copies and heads."
     )
     if agreement.aggregation.mode == "paillier":
         yield (

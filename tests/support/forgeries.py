@@ -17,6 +17,7 @@ from protocols.ledger.merkle import Frontier, leaf_hash
 from protocols.ledger.records import (
     AgreementLeaf,
     CheckpointLeaf,
+    KeyLeaf,
     Leaf,
     MessageLeaf,
     encode_leaf,
@@ -24,7 +25,7 @@ from protocols.ledger.records import (
 from protocols.masking.messages import Confirmation, Submission
 from protocols.rounds import RoundAborted, RoundOpen, RoundResult, RunEnded
 from protocols.wire import encode
-from support.agreements import COORDINATOR, identity_of
+from support.agreements import identity_of
 from support.ledgers import START, leaf
 
 KINDS: Mapping[str, type[msgspec.Struct]] = {
@@ -55,7 +56,7 @@ def sealed(who: Identity, envelope: Envelope, message: msgspec.Struct) -> Messag
 
 def steps(leaves: Sequence[bytes]) -> list[str]:
     """What each leaf is: the step of a message, else its kind."""
-    told = {AgreementLeaf: "agreement", CheckpointLeaf: "checkpoint"}
+    told = {AgreementLeaf: "agreement", KeyLeaf: "key", CheckpointLeaf: "checkpoint"}
     read = map(leaf, leaves)
     return [one.envelope.step if isinstance(one, MessageLeaf) else told[type(one)] for one in read]
 
@@ -77,7 +78,7 @@ class Forger:
     ) -> None:
         """Args: agreement; parties whose keys it has; whether it keeps old lines of the others."""
         self._signed, self._owned, self._keep = signed, frozenset(owned), keep_lines
-        self._hub = identity_of(COORDINATOR)
+        self._hub = identity_of(signed.agreement.coordinator.name)
 
     def rebuild(
         self,
