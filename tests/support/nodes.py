@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import numpy as np
 
 from parties.coordinator.node import CoordinatorNode
 from parties.embedded import Hook, MemoryJournal, MemoryNetwork
 from parties.party.node import PartyNode
+from parties.party.ports import PartyCipher
 from protocols.agreement import SignedAgreement, agreement_from, bring_into_force, sign_agreement
 from protocols.identity import Identity
 from securefed.data.table import Data
@@ -30,8 +32,12 @@ def make_agreement(
     deadline_seconds: float = 5.0,
     keys: Mapping[str, tuple[str, str]] | None = None,
     address: str = "127.0.0.1:9",
+    bend: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> tuple[SignedAgreement, dict[str, Identity]]:
-    """tasks: name, kind, rounds, parameters; keys: name -> (public key hex, TLS fingerprint)."""
+    """tasks: name, kind, rounds, parameters; keys: name -> (public key hex, TLS fingerprint).
+
+    ``bend`` changes the plain agreement.
+    """
     random = seeded_random(11)
     names = [f"party-{i}" for i in range(n)]
     identities = {name: Identity(name, random(32)) for name in ["coordinator", *names]}
@@ -55,26 +61,25 @@ def make_agreement(
                 "rounding": ring.rounding,
             }
         )
-    agreement = agreement_from(
-        {
-            "version": 1,
-            "federation": "test",
-            "coordinator": {**member("coordinator"), "address": address},
-            "parties": [member(name) for name in names],
-            "tasks": planned,
-            "aggregation": {
-                "mode": "masking",
-                "colluders": colluders,
-                "max_dropouts": max_dropouts,
-                "threshold": threshold or colluders + 1,
-                "min_cohort": (n + colluders) // 2 + 1,
-                "neighbours": "complete",
-                "deadline_seconds": deadline_seconds,
-                "max_message_bytes": 1 << 24,
-            },
-            "privacy": {"mechanism": "none", "accept_no_differential_privacy": True},
-        }
-    )
+    plain = {
+        "version": 1,
+        "federation": "test",
+        "coordinator": {**member("coordinator"), "address": address},
+        "parties": [member(name) for name in names],
+        "tasks": planned,
+        "aggregation": {
+            "mode": "masking",
+            "colluders": colluders,
+            "max_dropouts": max_dropouts,
+            "threshold": threshold or colluders + 1,
+            "min_cohort": (n + colluders) // 2 + 1,
+            "neighbours": "complete",
+            "deadline_seconds": deadline_seconds,
+            "max_message_bytes": 1 << 24,
+        },
+        "privacy": {"mechanism": "none", "accept_no_differential_privacy": True},
+    }
+    agreement = agreement_from(bend(plain))
     signatures = [sign_agreement(agreement, identities[name]) for name in names]
     return bring_into_force(agreement, signatures), identities
 
@@ -116,6 +121,7 @@ class NodeFederation:
         self._lives: Counter[str] = Counter()
         self.journals = {name: MemoryJournal() for name in identities}
         self.models: dict[str, dict[str, bytes]] = {name: {} for name in data}
+        self.ciphers: dict[str, PartyCipher] = {}
         self.options = {"patience_seconds": 5.0, "grace_seconds": 0.2, **coordinator_options}
         self.strategy = LearningStrategy(signed.agreement)
         self.trainers = {
@@ -146,18 +152,25 @@ class NodeFederation:
             self.trainers[name],
             # A node that is started again draws other keys, as a real one does.
             random=seeded_random(zlib.crc32(name.encode()) + self._lives[name]),
+            cipher=self.ciphers.get(name),
             report=lambda event: self._note(name, event),
             patience_seconds=30.0,
         )
 
+    def others(self) -> dict[str, Coroutine[Any, Any, object]]:
+        """What runs beside coordinator and parties, by name."""
+        return {}
+
     async def run(self, names: list[str] | None = None):
-        parties = [asyncio.create_task(self.party(name).run()) for name in names or self.data]
+        work = {name: self.party(name).run() for name in names or self.data} | self.others()
+        self.tasks = {name: asyncio.create_task(one) for name, one in work.items()}
         try:
             return await asyncio.wait_for(self.coordinator().run(), 60)
         finally:
-            for task in parties:
+            running = list(self.tasks.values())
+            for task in running:
                 task.cancel()
-            self.outcomes = await asyncio.gather(*parties, return_exceptions=True)
+            self.outcomes = await asyncio.gather(*running, return_exceptions=True)
 
     def _note(self, who: str, event: object) -> None:
         self.events.append((who, event))
