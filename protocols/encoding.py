@@ -135,13 +135,7 @@ class FixedPoint:
         """
         if total.dtype != word_type(self.word_bits):
             raise MisuseError(f"an encoded sum has words of {self.word_bits} bits")
-        # The sign bit of the ring moves to the sign bit of the word and back.
-        spare = self.word_bits - self.modulus_bits
-        signed = np.left_shift(total, spare).view(f"<i{self.word_bits // 8}")
-        np.right_shift(signed, spare, out=signed)
-        decoded: NDArray[np.float64] = signed.astype(np.float64)
-        decoded /= self.scale
-        return decoded
+        return decode_centred(total, self.modulus_bits, self.scale)
 
     def _check(self, values: NDArray[np.float64]) -> None:
         if values.dtype != np.float64 or values.ndim != 1:
@@ -162,6 +156,26 @@ class FixedPoint:
                 f"the update holds a value outside the agreed bound of {self.bound:g}; clip it. "
                 "Nothing left this party"
             )
+
+
+def decode_centred(total: Words, bits: int, scale: float) -> NDArray[np.float64]:
+    """Return centred representatives over ``scale``, and hold nothing else of that length.
+
+    Args:
+        total: a sum in the ring, shape (d,), of the width of :func:`word_bits_for`; only the low
+            ``bits`` of each word count.
+        bits: of the ring, 2..64.
+        scale: grid units per model unit.
+    """
+    # The sign bit of the ring moves to the sign bit of the word and back.
+    width = word_bits_for(bits)
+    spare = width - bits
+    decoded = np.empty(total.size)
+    for low in range(0, total.size, _CHUNK):
+        signed = np.left_shift(total[low : low + _CHUNK], spare).view(f"<i{width // 8}")
+        np.right_shift(signed, spare, out=signed)
+        np.divide(signed, scale, out=decoded[low : low + _CHUNK], dtype=np.float64)
+    return decoded
 
 
 def _round_stochastically(scaled: NDArray[np.float64], coins: Words) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ eight can be read alone.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -84,9 +85,10 @@ def pack(words: Words, bits: int) -> bytes:
         raise MisuseError(f"{bits} bits are packed from a flat vector of {width}-bit words")
     if bits == width:
         return words.tobytes()
-    return b"".join(
-        _pack_chunk(words[low : low + _CHUNK], bits) for low in range(0, words.size, _CHUNK)
-    )
+    wire = BytesIO()
+    for low in range(0, words.size, _CHUNK):
+        wire.write(_pack_chunk(words[low : low + _CHUNK], bits))
+    return wire.getvalue()
 
 
 def unpack(wire: bytes | memoryview, bits: int, count: int) -> Words:

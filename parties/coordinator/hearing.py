@@ -106,9 +106,8 @@ class Hearing:
                 return
             expiry = room.members(next(iter(waiting))).next_expiry(waiting, now)
             timeout = end - now if expiry is None else min(end - now, expiry + 0.01)
-            event = await room.mailbox.next(timeout)
-            if event is not None:
-                await self._take(event)
+            # Without a name here, a vector is gone before the next one is waited for.
+            await self._take(await room.mailbox.next(timeout))
 
     def _enough(self, step: str) -> bool:
         if step == "decrypt" and self._decryption is not None:
@@ -121,8 +120,10 @@ class Hearing:
         awaited = [self._names[number] for number in self._hub.awaited]
         return self._room.membership.expected(awaited, now)
 
-    async def _take(self, event: ServerEvent) -> None:
+    async def _take(self, event: ServerEvent | None) -> None:
         match event:
+            case None:
+                return
             case Message(peer=peer, body=body):
                 self._room.count_bytes(peer, body.nbytes)
                 if not await self._room.log.take(peer, body):

@@ -11,6 +11,7 @@ from parties.coordinator.round_plan import RoundPlan
 from parties.coordinator.strategy import Published, Strategy
 from protocols.agreement import Agreement, Task
 from protocols.agreement.noise import noise_plan
+from protocols.encoding import decode_centred
 from protocols.errors import NoResultError, SecureFedError
 from protocols.masking.coordinator_states import Aggregate
 from protocols.privacy.noise_meter import NoiseReading, read_meter
@@ -40,14 +41,15 @@ def open_sum(
     plan = noise_plan(agreement, task, clip_norm=clip_norm)
     if plan is None:
         return OpenedSum(agreement.codec(task).decode(aggregate.total), None)
-    whole = centred(aggregate.total, task.modulus_bits)
+    # After the task's own values: the indicator, where there is one, and the noise meter.
+    rest = centred(aggregate.total[task.dimension :], task.modulus_bits)
     reading = read_meter(
-        whole[plan.clip.length :],
+        rest[plan.clip.length - task.dimension :],
         share_variance=plan.noise.share_variance,
         sharers=len(aggregate.survivors),
     )
-    indicator = float(whole[task.dimension]) if plan.clip.indicator else None
-    return OpenedSum(whole[: task.dimension] / plan.clip.scale, reading, indicator)
+    values = decode_centred(aggregate.total[: task.dimension], task.modulus_bits, plan.clip.scale)
+    return OpenedSum(values, reading, float(rest[0]) if plan.clip.indicator else None)
 
 
 def combine(strategy: Strategy, plan: RoundPlan, opened: OpenedSum, survivors: int) -> Published:

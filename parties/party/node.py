@@ -114,8 +114,8 @@ class PartyNode:
         self._heard = time.monotonic()
         try:
             while True:
-                event = await self._next_event()
-                ended = None if event is None else await self._handle(event)
+                # Without a name here, a message is gone before the next one is waited for.
+                ended = await self._handle(await self._next_event())
                 if ended is not None:
                     return ended
                 await self._look_at_training()
@@ -137,8 +137,10 @@ class PartyNode:
             return await self._mailbox.next(left)
         return await self._mailbox.next(min(left, job.ends - now), job.outcome)
 
-    async def _handle(self, event: ClientEvent) -> RunEnded | None:
+    async def _handle(self, event: ClientEvent | None) -> RunEnded | None:
         match event:
+            case None:
+                return None
             case Connected():
                 self._heard = time.monotonic()
                 self._tell("connected", peer=event.peer, resumed=event.resumed)

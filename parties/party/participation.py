@@ -168,17 +168,17 @@ class Participation:
             SecureFedError: the update cannot be made or is out of its bounds; nothing was said.
         """
         opening = self.opening
-        words = contribution(
-            self._agreement,
-            opening.task,
-            trainer,
-            model=opening.model,
-            round_in_task=opening.round_in_task,
-            random=self._random,
-            failed=failed,
-        )
         envelope, vector = self.role.submit(
-            words,
+            # Not by a name of ours, which would hold the words while the message is put together.
+            contribution(
+                self._agreement,
+                opening.task,
+                trainer,
+                model=opening.model,
+                round_in_task=opening.round_in_task,
+                random=self._random,
+                failed=failed,
+            ),
             model=opening.digest,
             statement=statement(opening.intent, opening.terms),
             encrypt=None if self._cipher is None else self._cipher.encrypt,

@@ -101,15 +101,23 @@ class TrainingThread:
         self._waiting.put(None)
 
     def _run(self) -> None:
-        while (asked := self._waiting.get()) is not None:
-            job, work = asked
-            if job.outcome.cancelled():
-                continue
-            self._running = job
-            outcome = _attempt(work)
-            self._running = None
-            with contextlib.suppress(RuntimeError):  # the node ended meanwhile
-                job.outcome.get_loop().call_soon_threadsafe(_settle, job, outcome)
+        while self._next_job():
+            pass
+
+    def _next_job(self) -> bool:
+        """Wait for a job and do it; nothing of it is held while the next one is waited for."""
+        asked = self._waiting.get()
+        if asked is None:
+            return False
+        job, work = asked
+        if job.outcome.cancelled():
+            return True
+        self._running = job
+        outcome = _attempt(work)
+        self._running = None
+        with contextlib.suppress(RuntimeError):  # the node ended meanwhile
+            job.outcome.get_loop().call_soon_threadsafe(_settle, job, outcome)
+        return True
 
 
 def _attempt(work: Work) -> Outcome:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import Final, TypeAlias
 
 from protocols.errors import InputError, MisuseError
 from protocols.masking.context import RoundContext
@@ -14,6 +15,10 @@ from protocols.prg import Words, add_masks
 
 Encrypt: TypeAlias = Callable[[Words], bytes]
 """Makes the ciphertexts of a vector of words."""
+
+SPAN: Final = 2**20
+"""Words masked and packed at a time, a multiple of eight: no second vector is ever held, and each
+keystream is opened so seldom that it does not count."""
 
 
 def check_values(context: RoundContext, values: Words, encrypt: Encrypt | None) -> None:
@@ -35,25 +40,25 @@ def check_values(context: RoundContext, values: Words, encrypt: Encrypt | None) 
 def hide(
     context: RoundContext, state: Ready, own: int, values: Words, encrypt: Encrypt | None
 ) -> bytes:
-    """Mask and pack, mask and encrypt, or encrypt a copy of ``values``.
+    """Mask and pack, mask and encrypt, or encrypt ``values``, which are left unchanged.
 
     Raises:
         MisuseError: ``encrypt`` makes another length than agreed.
     """
-    if state.masks is not None:
-        values = blind(context, state.roster_digest, state.masks, own, values)
+    masks = state.masks
+    seeds = () if masks is None else mask_seeds(context, state.roster_digest, masks, own)
     if encrypt is None:
-        return pack(values, context.modulus_bits)
-    wire = encrypt(values)
+        return mask_and_pack(values, seeds, context.modulus_bits)
+    wire = encrypt(blind(values, seeds) if seeds else values)
     if len(wire) != context.encrypted_bytes:
         raise MisuseError(f"{len(wire)} bytes encrypted, not {context.encrypted_bytes}")
     return wire
 
 
-def blind(
-    context: RoundContext, roster_digest: bytes, masks: Masks, own: int, values: Words
-) -> Words:
-    """Add the self-mask and every pairwise mask to a copy of ``values``.
+def mask_seeds(
+    context: RoundContext, roster_digest: bytes, masks: Masks, own: int
+) -> Sequence[tuple[bytes, bool]]:
+    """Derive the seeds of our self-mask and of every pairwise mask; True where it is added.
 
     The party with the smaller number adds the mask of a pair, the other one subtracts it.
 
@@ -62,7 +67,6 @@ def blind(
         roster_digest: of its roster.
         masks: our keys and whom we mask with.
         own: our number.
-        values: encoded update, shape ``(count,)``.
     """
     seeds = [(self_seed(context, roster_digest, masks.seed, own), True)]
     for peer in masks.edges:
@@ -70,6 +74,26 @@ def blind(
         seeds.append(
             (pairwise_seed(context, roster_digest, masks.mask, own, key, peer), peer > own)
         )
+    return seeds
+
+
+def mask_and_pack(values: Words, seeds: Sequence[tuple[bytes, bool]], bits: int) -> bytes:
+    """Return ``values`` with these masks added or subtracted, packed: nothing else of its size.
+
+    Args:
+        values: encoded update, shape (d,), of the width of words of ``bits`` bits.
+        seeds: as :func:`mask_seeds` makes them.
+        bits: 2..64.
+    """
+    wire = BytesIO()
+    for low in range(0, values.size, SPAN):
+        wire.write(pack(blind(values[low : low + SPAN], seeds, start=low), bits))
+    # The stream's own buffer, not a copy of it.
+    return wire.getvalue()
+
+
+def blind(values: Words, seeds: Sequence[tuple[bytes, bool]], *, start: int = 0) -> Words:
+    """Add masks to a copy of ``values``, words ``[start, start + len(values))`` of the vector."""
     masked = values.copy()
-    add_masks(masked, seeds)
+    add_masks(masked, seeds, start=start)
     return masked
