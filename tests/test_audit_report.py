@@ -49,6 +49,10 @@ RESULTS = {
     "failed": audits.failed,
     "unreadable": audits.unreadable,
     "without noise": lambda: audits.verified(noise=False),
+    "encrypted": lambda: audits.encrypted_run("paillier", "dealer"),
+    "encrypted without noise": lambda: audits.encrypted_run("paillier", "dealer", noise=False),
+    "masked and encrypted": lambda: audits.encrypted_run("layered", "dealer"),
+    "with a key holder": lambda: audits.encrypted_run("layered", "key_holder", noise=False),
     "genuine": lambda: audit(genuine()),
     "genuine without noise": lambda: audit(genuine(noise=False)),
     "genuine beginning": lambda: audit(genuine()[:17]),
@@ -273,6 +277,32 @@ def test_a_page_names_leaf_round_and_party_of_the_first_fault():
 def test_without_noise_the_page_says_so_before_anything_else_could_reassure():
     words = Page(render(told(audits.verified(noise=False)))).text
     assert "No differential privacy." in words[: words.index("Findings and warnings")]
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_masks_are_named_exactly_where_there_are_any(noise):
+    def words(result):
+        found = told(result)
+        page = render(found)
+        return json.dumps(found).lower() + page[page.index("<body>") :].lower()
+
+    assert "mask" not in words(audits.encrypted_run("paillier", "dealer", noise=noise))
+    for who in ("dealer", "key_holder"):
+        both = words(audits.encrypted_run("layered", who, noise=noise))
+        assert "masks and the paillier key, both" in both
+        assert "the masks hold, or else the key does" in both
+    alone = words(audits.verified(noise=noise))
+    assert "takes breaking masks" in alone
+    assert not re.search("paillier|dealer|key holder|encrypt", alone)
+
+
+@pytest.mark.parametrize("mode", ["paillier", "layered"])
+def test_what_a_dealt_key_rests_on_is_assumed_in_words(mode):
+    found = told(audits.encrypted_run(mode, "dealer"))
+    assumed = found["protection"]["assumptions"][-1]
+    assert "dealer has forgotten it, fewer than 4 companies pool their shares" in assumed
+    later = [one for one in found["not_claimed"] if "stay secret for ever" in one]
+    assert len(later) == (mode == "paillier")
 
 
 def test_hostile_text_is_shown_and_never_becomes_markup():

@@ -193,19 +193,17 @@ def _of_the_key(agreement: Agreement) -> Iterator[str]:
     owner, rules = key_owner(agreement), agreement.paillier
     if owner is None or rules is None:
         return
-    modulus = f"a modulus of {rules.key_bits} bits"
+    role, name = owner
+    kept = (
+        f"{name} shows it to nobody"
+        if role == "key holder"
+        else f"{name} has forgotten it, fewer than {agreement.quorum} companies pool their shares"
+    )
+    holds = f"nobody can factor a modulus of {rules.key_bits} bits"
     if agreement.aggregation.mode == "paillier":
-        yield (
-            f"{owner[1]} forgot the key that it dealt, and nobody can factor {modulus} as long as "
-            "recorded vectors exist."
-        )
+        yield f"As long as recorded vectors exist, the key holds: {kept}, and {holds}."
     else:
         yield (
             "The masks hold, or else the key does: either hides one company's part while the other "
-            f"is broken. The key holds while nobody can factor {modulus} and "
-            + (
-                f"{owner[1]} sides with nobody."
-                if owner[0] == "key holder"
-                else f"{owner[1]} has forgotten it."
-            )
+            f"is broken. The key holds while {kept}, and {holds}."
         )

@@ -15,7 +15,7 @@ from protocols.intent import outputs_of, terms_of
 from protocols.ledger.facts import AuditResult, CheckpointFacts, Finding, PartySpending, RoundFacts
 from protocols.privacy.accounting import epsilon, guarantee
 from securefed.audit.report import Source
-from support.agreements import in_force, member, noised, plain_agreement
+from support.agreements import encrypted, in_force, member, noised, plain_agreement
 
 START = 1_800_000_000
 SOURCE = Source("run.ledger", 1_234_567, "ab" * 32, START + 86_400, "agreement", heads=1)
@@ -172,6 +172,15 @@ def verified(
         alarms=(17,) if noise and len(done) > 17 else (),
         signatures=len(done) * (2 * n + 2),
         closed=True,
+    )
+
+
+def encrypted_run(mode: str, who: str, *, noise: bool = True) -> AuditResult:
+    """The same rounds under an agreement that encrypts."""
+    agreement = federation(noise=noise).agreement
+    plain = agreement.model_dump(mode="json", exclude_none=True)
+    return replace(
+        verified(noise=noise), signed=in_force(agreement_from(encrypted(plain, mode, who)))
     )
 
 
