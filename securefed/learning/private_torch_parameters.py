@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from protocols.errors import MisuseError
+from protocols.errors import AgreementError, MisuseError
 from securefed.learning.person import PersonTask
 from securefed.learning.public_table import StandardizedTableParameters
 from securefed.learning.server_steps import ServerParameters
-from securefed.learning.torch_parameters import TorchParameters
+from securefed.learning.torch_parameters import EARLY_STOPPING, TorchParameters
 
 
 class PrivateTorchParameters(StandardizedTableParameters, ServerParameters):
@@ -35,6 +36,19 @@ class PrivateTorchParameters(StandardizedTableParameters, ServerParameters):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     local_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     local_learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_early_stopping(cls, given: Any) -> Any:
+        for name in EARLY_STOPPING if isinstance(given, Mapping) else ():
+            if name in given:
+                raise AgreementError(
+                    name,
+                    "early stopping needs a validation loss in every round, a release about people "
+                    "that is not noised and would have to be charged",
+                    "leave it out, and choose the number of rounds beforehand",
+                )
+        return given
 
     def architecture(self) -> TorchParameters:
         """Return what the model registry needs to build the module."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from protocols.errors import MisuseError
+from protocols.errors import AgreementError, MisuseError
 from securefed.learning.moments import TableParameters
 from securefed.learning.task import Task
+
+EARLY_STOPPING: Final = ("validation_share", "patience", "min_improvement")
+"""Parameters that need a loss on held-out rows."""
 
 
 class TorchParameters(TableParameters):
@@ -33,6 +36,9 @@ class TorchParameters(TableParameters):
         server_beta1: decay of the first moment of FedAdam and FedYogi.
         server_beta2: decay of their second moment.
         server_epsilon: their adaptivity, tau.
+        validation_share: of each party's rows that are held out, to stop early; 0 for none.
+        patience: rounds without improvement of the validation loss after which the task ends.
+        min_improvement: a validation loss is better if it is lower by more than this.
     """
 
     model: Annotated[str, Field(min_length=1, max_length=64)] = "mlp"
@@ -55,6 +61,18 @@ class TorchParameters(TableParameters):
     server_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     server_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     server_epsilon: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    patience: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    min_improvement: Annotated[float, Field(ge=0, le=16)] = 0.0
+
+    @model_validator(mode="after")
+    def _something_to_watch(self) -> Self:
+        idle = [name for name in EARLY_STOPPING[1:] if name in self.model_fields_set]
+        if idle and not self.validation_share:
+            raise AgreementError(
+                idle[0], "there is no validation loss to watch", "set validation_share, such as 0.1"
+            )
+        return self
 
 
 def build_torch_task(parameters: TorchParameters) -> Task:

@@ -13,6 +13,7 @@ from torch import nn
 
 from protocols.errors import NoResultError
 from securefed.data.table import Data, require_classes, require_columns, require_rows
+from securefed.learning.early_stopping import iterate, judge, split_rows, watched
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.models import build_model
 from securefed.learning.moments import (
@@ -70,12 +71,17 @@ class TorchTask:
             for name, shape in self._trainable().items():
                 state[f"server.first.{name}"] = np.zeros(shape, dtype=np.float32)
                 state[f"server.second.{name}"] = np.full(shape, start, dtype=np.float32)
-        return state
+        return watched(state, self._trainable()) if self.parameters.validation_share else state
 
     def layout(self) -> Layout:
-        """Weighted update of every trainable array, weight and loss; moments if asked for."""
+        """Weighted update of every trainable array, weight and loss; moments if asked for.
+
+        With early stopping, also the loss on held-out rows and its weight.
+        """
         shapes = {f"update.{name}": shape for name, shape in self._trainable().items()}
         shapes |= {"weight": (), "loss": ()}
+        if self.parameters.validation_share:
+            shapes |= {"validation_weight": (), "validation_loss": ()}
         if self.parameters.standardize:
             shapes["moments"] = moments_shape(self.parameters)
         return Layout.of(shapes)
@@ -98,7 +104,8 @@ class TorchTask:
         require_columns(data.features, self.parameters.features)
         require_rows(data, self.parameters.max_rows)
         require_classes(data, self.parameters.classes)
-        sums = self.layout().zeros()
+        state, sums = iterate(state), self.layout().zeros()
+        data, held = split_rows(data, self.parameters.validation_share, self.parameters.seed)
         if self.parameters.standardize and scalar(state, "phase") == _MOMENTS:
             sums["moments"] = contribute_moments(data, self.parameters)
             return sums
@@ -106,6 +113,8 @@ class TorchTask:
         features = self._tensor(state, data.features)
         labels = torch.from_numpy(data.labels.astype(np.int64))
         loss = mean_loss(module, features, labels)
+        if held is not None:
+            sums |= self._validation(state, module, held)
         train(module, features, labels, self.parameters, rng)
         weight = len(data) / self.parameters.max_rows
         update = {
@@ -116,7 +125,7 @@ class TorchTask:
         for name, clipped in clip_l2(update, self.parameters.clip_norm).items():
             sums[name] = weight * clipped
         sums["weight"] = np.array(weight)
-        sums["loss"] = np.array(weight * min(loss, _LARGEST_LOSS) / _LARGEST_LOSS)
+        sums["loss"] = _weighted(loss, weight)
         return sums
 
     def combine(self, state: State, total: Arrays, round_in_task: int) -> Step:
@@ -135,12 +144,38 @@ class TorchTask:
             "loss": scalar(total, "loss") / weight * _LARGEST_LOSS,
             "update_norm": l2_norm(average),
         }
-        return Step(state | self._moved(state, average), False, metrics)
+        moved = self._moved(iterate(state), average)
+        if not self.parameters.validation_share:
+            return Step(state | moved, False, metrics)
+        held = scalar(total, "validation_weight")
+        if held <= 0:
+            raise NoResultError(
+                "no party has rows enough to hold one out; raise validation_share, or leave it out"
+            )
+        metrics["validation_loss"] = scalar(total, "validation_loss") / held * _LARGEST_LOSS
+        following, done = judge(
+            state,
+            moved,
+            metrics["validation_loss"],
+            patience=self.parameters.patience,
+            min_improvement=self.parameters.min_improvement,
+        )
+        return Step(following, done, metrics)
 
     def predict_proba(self, state: State, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return class probabilities, shape (rows, classes)."""
         require_columns(features, self.parameters.features)
         return probabilities(self.module(state), self._tensor(state, features))
+
+    def _validation(self, state: State, module: nn.Module, held: Data) -> Arrays:
+        """Loss on held-out rows; its weight is their number over the most that a party has."""
+        weight = len(held) / (self.parameters.validation_share * self.parameters.max_rows)
+        labels = torch.from_numpy(held.labels.astype(np.int64))
+        loss = mean_loss(module, self._tensor(state, held.features), labels)
+        return {
+            "validation_weight": np.array(weight),
+            "validation_loss": _weighted(loss, weight),
+        }
 
     def _moved(self, state: State, average: Arrays) -> State:
         model = {name: state[f"model.{name}"] for name in average}
@@ -185,6 +220,10 @@ class TorchTask:
             scaling = Scaling(state["mean"], state["scale"])
             features = scaling.apply(features, self.parameters.feature_clip)
         return torch.from_numpy(features.astype(np.float32))
+
+
+def _weighted(loss: float, weight: float) -> NDArray[np.float64]:
+    return np.array(weight * min(loss, _LARGEST_LOSS) / _LARGEST_LOSS)
 
 
 def _named(prefix: str, arrays: Arrays) -> State:
