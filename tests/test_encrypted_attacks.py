@@ -1,14 +1,17 @@
-"""What a coordinator that computes on what it is told learns of rounds that encrypt."""
+"""Attacks on rounds that encrypt: what opened lanes tell, and what puts honest nodes out."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.encrypted import HOLDER, ROUNDS, EncryptedFederation, forget_keys
 from support.seeded import seeded
 from support.trustees import dealt
 
@@ -22,9 +25,16 @@ from protocols.paillier.threshold_knowledge import plaintext_knowledge
 from protocols.paillier.threshold_product import SubmittedProduct
 from protocols.paillier.vectors import encrypt_vector, lanes_of, read_sum
 from protocols.prg import word_type
+from protocols.wire import Packet
 
 PARTIES = ("alpha", "bravo", "charlie", "delta")
 VALUES = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _keys() -> Iterator[None]:
+    yield
+    forget_keys()
 
 
 @lru_cache
@@ -106,3 +116,43 @@ def test_a_sum_of_signed_values_is_read_as_it_is_in_the_ring(bits, parties):
     expected = [sum(column) % 2**bits for column in zip(*vectors, strict=True)]
     assert words.tolist() == expected
     assert words.dtype == word_type(word_bits_for(bits))
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "step"),
+    [
+        ("paillier", "party-1", "encrypt"),
+        ("layered", "party-1", "submit"),
+        ("layered", "party-1", "decrypt"),
+        ("key holder", HOLDER, "decrypt"),
+    ],
+)
+def test_a_word_that_comes_one_round_late_puts_nobody_out_of_the_next_round(mode, name, step):
+    late: list[Packet] = []
+
+    def lie(made, sender, receiver, packet):
+        envelope = packet.envelope
+        if envelope.step == "open" and envelope.round == 2 and not late:
+            late.append(made.word(name, step, 1))
+            made.tell_hub(name, late[0])
+        return packet
+
+    made = EncryptedFederation(mode, lie)
+    report = made.play()
+    assert [one.survivors for one in report.records] == [tuple(made.names)] * ROUNDS
+    assert made.refusals("coordinator") == [f"{name} at {step}: belongs to round 1, not 2"]
+    assert made.told("coordinator", "left-round") == []
+
+
+def test_a_key_holder_that_was_lost_for_long_is_sent_every_vector_all_the_same():
+    def lie(made, sender, receiver, packet):
+        if (sender, packet.envelope.step, packet.envelope.round) == ("party-1", "submit", 1):
+            # The coordinator hears of these two before and after the vector, and waits not at all.
+            made.cut(HOLDER)
+            asyncio.get_running_loop().call_soon(made.resume, HOLDER)
+        return packet
+
+    made = EncryptedFederation("key holder", lie, grace_seconds=0.0)
+    report = made.play()
+    assert made.refusals(HOLDER) == []
+    assert [one.survivors for one in report.records] == [tuple(made.names)] * ROUNDS

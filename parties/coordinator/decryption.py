@@ -85,9 +85,9 @@ class Decryption:
         # The place stays taken; the bytes are wherever they are still on their way.
         self._held[name] = Packet(packet.envelope)
         body = encode(packet)
-        for trustee in self._present(self._trustees):
-            if trustee != name:
-                self._outbound.post(trustee, body)
+        # Who is lost is sent it too, for when it comes back: without every vector it opens nothing.
+        for trustee in sorted(set(self._trustees) - {name} - self._members.left.keys()):
+            self._outbound.post(trustee, body)
 
     async def request(self, confirmed: Collection[str]) -> Envelope:
         """Ask for the product; return what is asked, which has to be on record before it is sent.
@@ -106,7 +106,7 @@ class Decryption:
 
     def ask(self, body: bytes) -> None:
         """Send the request to the trustees."""
-        for name in self._present(self._trustees):
+        for name in sorted(self._members.expected(self._trustees, time.monotonic())):
             self._outbound.post(name, body)
 
     def awaited(self, now: float) -> frozenset[str]:
@@ -127,8 +127,3 @@ class Decryption:
     @property
     def _members(self) -> Membership:
         return self._membership if self._holder is None else self._holder
-
-    def _present(self, names: Collection[str]) -> list[str]:
-        # Who was lost just now is sent them too: without every vector it opens nothing.
-        expected = self._members.expected(names, time.monotonic())
-        return [name for name in names if name in expected]
