@@ -277,7 +277,9 @@ def test_the_table_of_dropouts_is_what_init_chooses():
 def test_the_threat_page_has_all_27_threats_and_every_proof_names_a_test():
     table = rows(DOCS / "threat-model.md", "no.")
     assert [row[0] for row in table] == [f"T{number}" for number in range(1, 28)]
-    for number, _, _, state, tests in table:
+    encrypted = rows(DOCS / "threat-model.md", "encrypted")
+    assert [row[0] for row in encrypted] == [f"E{number}" for number in range(1, 9)]
+    for number, _, _, state, tests in table + encrypted:
         assert state.startswith(("proved", "partly", "not yet", "not applicable")), number
         if state.startswith(("proved", "partly")):
             assert re.search(r"`test_\w+`", tests), number
