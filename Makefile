@@ -20,7 +20,7 @@ demo: $(STAMP)
 	@$(BIN)/securefed demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
