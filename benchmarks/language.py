@@ -262,9 +262,11 @@ def drawing(curves: dict[str, Curve]) -> str:
         x, y = place(at, 0.1)
         lines.append(f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{at}</text>')
     lines.append(f'<text x="{left}" y="{high - 8}">minibatches of all companies together</text>')
-    for name, points in curves.items():
+    free = float(high)
+    for name, points in sorted(curves.items(), key=lambda one: one[1][-1][1]):
         path = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in points)
         x, y = place(*points[-1])
+        y = free = min(y, free - 14)  # names that would lie on each other
         lines.append(
             f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="2"/>'
             f'<text x="{x + 6:.0f}" y="{y + 4:.1f}" fill="{colours[name]}">{name}</text>'
