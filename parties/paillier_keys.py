@@ -30,7 +30,14 @@ def share_path(directory: Path, name: str, record: bytes) -> Path:
     return directory / name / f"paillier-{digest.hex()[:16]}.share"
 
 
-def write_share(path: Path, share: KeyShare, record: bytes, passphrase: bytes) -> None:
+def write_share(
+    path: Path,
+    share: KeyShare,
+    record: bytes,
+    passphrase: bytes,
+    *,
+    log2_cost: int | None = None,
+) -> None:
     """Store a share, encrypted and of mode 0600.
 
     Args:
@@ -38,6 +45,7 @@ def write_share(path: Path, share: KeyShare, record: bytes, passphrase: bytes) -
         share: checked by its trustee.
         record: bytes of the key record; countersignatures may still be missing.
         passphrase: of the trustee's keys.
+        log2_cost: of scrypt, if not that of key files.
 
     Raises:
         KeyFileError: the file exists, or the disk refuses.
@@ -46,7 +54,7 @@ def write_share(path: Path, share: KeyShare, record: bytes, passphrase: bytes) -
     parsed = KeyRecord.from_bytes(record, party=_RECORD)
     name = parsed.dealing().keys[share.index - 1].sender
     secret = int(share.value).to_bytes(MAX_KEY_BYTES, "big")
-    write_secret(path, secret, _purpose(parsed, name), passphrase)
+    write_secret(path, secret, _purpose(parsed, name), passphrase, log2_cost=log2_cost)
 
 
 def read_share(

@@ -50,13 +50,23 @@ class Purpose(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         return hashlib.sha256(_LABEL + encode(self)).digest()
 
 
-def write_secret(path: Path, secret: bytes, purpose: Purpose, passphrase: bytes) -> None:
+def write_secret(
+    path: Path, secret: bytes, purpose: Purpose, passphrase: bytes, *, log2_cost: int | None = None
+) -> None:
     """Encrypt a secret into a new file of mode 0600.
+
+    Args:
+        path: a new file.
+        secret: what to encrypt.
+        purpose: what it is for.
+        passphrase: to open it with.
+        log2_cost: of scrypt, if not that of key files.
 
     Raises:
         KeyFileError: the file exists, or the disk refuses.
     """
-    salt, cost, digest = secrets.token_bytes(SALT_BYTES), key_files.LOG2_COST, purpose.digest()
+    salt, digest = secrets.token_bytes(SALT_BYTES), purpose.digest()
+    cost = key_files.LOG2_COST if log2_cost is None else log2_cost
     cipher = AESGCM(derive_key(passphrase, salt, cost))
     body = base64.encodebytes(cipher.encrypt(_ZERO_NONCE, secret, digest))
     sealed = SealedKey(cost, salt, digest.hex(), _BEGIN + body + _END)

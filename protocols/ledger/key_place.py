@@ -18,7 +18,11 @@ def same_key(record: bytes | None) -> CheckKey:
 
     def check(_signed: SignedAgreement, shown: bytes) -> None:
         if record is None or not hmac.compare_digest(record, shown):
-            raise LedgerError("key-invalid", "the key on record is not the one that we were given")
+            raise LedgerError(
+                "key-invalid",
+                "the key on record is not the one that we were given; compare the file "
+                "paillier.key with everybody's, and start again with the one that was agreed on",
+            )
 
     return check
 

@@ -12,6 +12,7 @@ import numpy as np
 from protocols.errors import InputError, NoResultError
 from securefed.data.partition import Split
 from securefed.demo.audit import StageAudit
+from securefed.demo.masked import same_as_masked
 from securefed.demo.stages import COMPANIES, VICTIM, Stage
 from securefed.demo.workspace import COORDINATOR, Workspace
 from securefed.learning.demo import RISK_SCORE, DemoTask
@@ -22,6 +23,7 @@ from securefed.learning.reference import fit, fit_pooled
 from securefed.learning.registry import build_task
 from securefed.learning.state import State, state_from_bytes
 from securefed.learning.torch_parameters import limit_threads
+from securefed.sum_mode import SumMode
 
 MAX_DIFFERENCE: Final = 1e-6
 
@@ -53,13 +55,21 @@ class DemoResult:
         stages: what ran.
         comparisons: local-only, federated and pooled quality of each task, by name.
         glm_max_abs_diff_vs_pooled: largest difference of a federated coefficient from the pooled.
+        same_as_masked: whether exact sums that are encrypted come to the very model of masked ones;
+            ``None`` where nothing is.
         seconds: from the first process started to the last one ended.
     """
 
     stages: tuple[StageResult, ...]
     comparisons: Mapping[str, Comparison] = field(repr=False)
     glm_max_abs_diff_vs_pooled: float
+    same_as_masked: bool | None
     seconds: float
+
+    @property
+    def sums(self) -> SumMode:
+        """How sums were formed; the same in every stage."""
+        return self.stages[0].stage.sums
 
     @property
     def rounds(self) -> int:
@@ -101,6 +111,8 @@ class DemoResult:
         """Return the JSON object that ``securefed demo --json`` prints."""
         main = self.comparisons[self.stages[-1].stage.tasks[-1].name]
         return {
+            "aggregation": self.sums.mode,
+            "same_as_masked": self.same_as_masked,
             "parties": len(COMPANIES),
             "rounds": self.rounds,
             "dropouts_survived": self.dropouts_survived,
@@ -158,7 +170,8 @@ def conclude(stages: tuple[StageResult, ...], split: Split, seconds: float) -> D
         learner = build_task(task.kind, task.parameters, name=task.name)
         federated = score("federated", learner, models[task.name], split.test)
         comparisons[task.name] = Comparison(local, federated, together)
-    result = DemoResult(stages, comparisons, difference, seconds)
+    same = same_as_masked([one.stage for one in stages], models, split)
+    result = DemoResult(stages, comparisons, difference, same, seconds)
     _check(result)
     return result
 
@@ -180,6 +193,10 @@ def _check(result: DemoResult) -> None:
         raise NoResultError(
             f"a federated coefficient is {result.glm_max_abs_diff_vs_pooled:g} away from the "
             "pooled one"
+        )
+    if result.same_as_masked is False:
+        raise NoResultError(
+            f"{RISK_SCORE.name} from {result.sums.mode} sums is not the model of masked sums"
         )
     if result.dropouts_survived < 1:
         raise NoResultError(f"{VICTIM} was killed, but no round survived its loss")

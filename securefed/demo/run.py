@@ -1,4 +1,4 @@
-"""Runs the demonstration: six processes a stage, one party killed, results compared."""
+"""Runs the demonstration: a process for every node, one party killed, results compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from securefed.demo.result import DemoResult, StageResult, conclude, read_models
 from securefed.demo.stages import COMPANIES, Stage
 from securefed.demo.view import STAGE_BEGINS
 from securefed.demo.watch import Show, Watch
-from securefed.demo.workspace import COORDINATOR, prepare
+from securefed.demo.workspace import COORDINATOR, make_paillier_key, prepare
 
 Say = Callable[[str], None]
 
@@ -46,7 +46,8 @@ def run_demo(
         _run_stage(home / stage.name, stage, split, show, killed, say) for stage in stages
     )
     seconds = time.monotonic() - started
-    say("comparing with models that each company trains alone, and with pooled rows")
+    more = ", and with masked sums" if stages[0].sums.names else ""
+    say(f"comparing with models that each company trains alone, with pooled rows{more}")
     return conclude(results, split, seconds)
 
 
@@ -58,14 +59,24 @@ def _run_stage(
     data = dict(zip(COMPANIES, split.parts, strict=True))
     home.mkdir()
     workspace = prepare(home, data, stage)
+    if stage.sums.names:
+        say(f"  making a Paillier key of {stage.sums.key_bits} bits")
+        make_paillier_key(workspace)
+    holder = stage.sums.key_holder
     with Nodes(home / "logs", {"SECUREFED_PASSPHRASE": workspace.passphrase}) as nodes:
-        say("  starting six processes: the coordinator and five companies")
+        others = "five companies" if holder is None else "five companies and the key holder"
+        say(f"  starting {len(stage.members) + 1} processes: the coordinator, {others}")
         show(Line(COORDINATOR, {"event": STAGE_BEGINS}))
-        nodes.start(COORDINATOR, ["coordinator", "run", *workspace.node_options(COORDINATOR)])
+        out = workspace.out_options(COORDINATOR)
+        nodes.start(COORDINATOR, ["coordinator", "run", *workspace.node_options(COORDINATOR), *out])
+        if holder is not None:
+            own = ["--as", holder]
+            nodes.start(holder, ["keyholder", "run", *workspace.node_options(holder), *own])
         for name in COMPANIES:
             own = ["--name", name, "--data", str(workspace.data_file(name))]
+            own += workspace.out_options(name)
             nodes.start(name, ["party", "run", *workspace.node_options(name), *own])
-        report = Watch(stage, nodes, show, killed).follow({COORDINATOR, *COMPANIES})
+        report = Watch(stage, nodes, show, killed).follow({COORDINATOR, *stage.members})
     models, survivors = read_models(workspace, stage)
     say("  auditing the ledger, from the exported file alone")
     audited = audit_stage(workspace, survivors)

@@ -19,11 +19,12 @@ STAGE_BEGINS: Final = "stage-begins"
 
 _STEPS = {
     "connected": "connected",
-    "round-opened": "advertised keys",
+    "round-opened": "began the round",
     "shared": "dealt shares",
     "training": "training",
-    "submitted": "sent masked update",
+    "submitted": "sent its update",
     "confirmed": "confirmed survivors",
+    "decrypted": "opened its part",
     "unmasked": "released shares",
     "round-completed": "round done",
     "round-aborted": "round aborted",
@@ -38,7 +39,7 @@ class View:
     def __init__(
         self, console: Console, parties: Sequence[str], rounds: Mapping[str, int], *, quiet: bool
     ) -> None:
-        """Args: where to print; party names; most rounds of each task, by name."""
+        """Args: where to print; names of all but the coordinator; most rounds by task."""
         self._console, self._quiet = console, quiet
         self._state = dict.fromkeys(parties, "starting")
         self._bytes = dict.fromkeys(parties, 0)
@@ -123,7 +124,7 @@ class View:
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("party", min_width=12)
         table.add_column("now", min_width=22)
-        table.add_column("masked bytes up", justify="right")
+        table.add_column("bytes up", justify="right")
         for name, state in self._state.items():
             style = "red" if name in self._killed else ""
             table.add_row(name, state, f"{self._bytes[name]:,}", style=style)

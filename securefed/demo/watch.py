@@ -24,6 +24,7 @@ class Watch:
         """Args: the stage; its processes; who is shown each event; who is told of the kill."""
         self._nodes, self._show, self._killed = nodes, show, killed
         self._last = stage.tasks[-1].name if stage.loses_a_party else None
+        self._killed_after = stage.killed_after
         self._round = ("", 0)
         self._errors: dict[str, str] = {}
         self._victim_dead = False
@@ -61,8 +62,7 @@ class Watch:
         if line.name == "round-opened":
             self._round = (line.event["task"], line.event["round_in_task"])
         due = self._round == (self._last, KILL_IN_ROUND)
-        # Shares are dealt and the update is not sent yet: its masks are in everybody's vector.
-        if due and line.name == "training" and not self._victim_dead:
+        if due and line.name == self._killed_after and not self._victim_dead:
             self._nodes.kill(VICTIM)
             self._victim_dead = True
             self._killed(VICTIM)

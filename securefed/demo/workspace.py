@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from parties.key_files import write_new
 from parties.keys import KeyRing, certificate_path, create_keys
-from protocols.agreement import Agreement, sign_agreement
+from protocols.agreement import Agreement, bring_into_force, sign_agreement
 from securefed.agreement_text import agreement_to_toml
 from securefed.data.loaders import save_party_data
 from securefed.data.table import Data
 from securefed.demo.stages import Stage
-from securefed.deployment import CERTIFICATES, SIGNATURES
-from securefed.federation import Federation, MemberKeys
+from securefed.deployment import CERTIFICATES, KEY_RECORD, SIGNATURES, read_signatures
+from securefed.extras import paillier_extra
+from securefed.federation import MemberKeys
 
 COORDINATOR: Final = "coordinator"
 AUDITOR: Final = "auditor"
-DEADLINE_SECONDS: Final = 8.0
-"""Long enough for a step on two busy cores, short enough to watch a dropout being survived."""
 _LOG2_COST: Final = 14
 """scrypt cost of the demonstration's keys: their passphrase is random and lives as long as it."""
 
@@ -38,13 +38,18 @@ class Workspace:
         home: the directory.
         agreement: what every party signed.
         passphrase: of all keys.
-        auditor: keys with which the report on the ledger is signed.
+        rings: everybody's keys, by name.
     """
 
     home: Path
     agreement: Agreement
     passphrase: str = field(repr=False)
-    auditor: KeyRing = field(repr=False)
+    rings: Mapping[str, KeyRing] = field(repr=False)
+
+    @property
+    def auditor(self) -> KeyRing:
+        """Keys with which the report on the ledger is signed."""
+        return self.rings[AUDITOR]
 
     @property
     def agreement_file(self) -> Path:
@@ -72,10 +77,12 @@ class Workspace:
             str(self.keys),
             "--state",
             str(self.state(node)),
-            "--out",
-            str(self.models(node)),
             "--json",
         ]
+
+    def out_options(self, node: str) -> list[str]:
+        """Return the options with which a node writes the final models."""
+        return ["--out", str(self.models(node))]
 
     def data_file(self, party: str) -> Path:
         """A party's rows."""
@@ -96,22 +103,15 @@ def prepare(home: Path, parties: Mapping[str, Data], stage: Stage) -> Workspace:
     passphrase = secrets.token_hex(32)
     rings = {
         name: create_keys(home / "keys", name, passphrase.encode(), log2_cost=_LOG2_COST)
-        for name in (COORDINATOR, AUDITOR, *parties)
+        for name in (COORDINATOR, AUDITOR, *parties, *stage.sums.names)
     }
-    lead = Federation(
-        stage.name, list(parties), deadline_seconds=DEADLINE_SECONDS, privacy=stage.goal
-    )
-    for task in stage.tasks:
-        lead.add_task(
-            task.name, task.kind, rounds=task.rounds, privacy=task.privacy, **task.parameters
-        )
-    agreement = lead.agreement(
+    agreement = stage.federation().agreement(
         {name: _public(ring) for name, ring in rings.items()},
         coordinator=COORDINATOR,
         address=f"localhost:{_free_port()}",
         auditors={AUDITOR: rings[AUDITOR].identity.public.raw.hex()},
     )
-    made = Workspace(home, agreement, passphrase, rings[AUDITOR])
+    made = Workspace(home, agreement, passphrase, rings)
     made.agreement_file.write_text(agreement_to_toml(agreement), encoding="utf-8")
     for directory in (SIGNATURES, CERTIFICATES, "data", "logs"):
         (home / directory).mkdir()
@@ -119,9 +119,32 @@ def prepare(home: Path, parties: Mapping[str, Data], stage: Stage) -> Workspace:
         signature = sign_agreement(agreement, rings[name].identity)
         (home / SIGNATURES / f"{name}.sig").write_bytes(signature.to_json())
         save_party_data(made.data_file(name), rows)
-    for name in (COORDINATOR, *parties):
+    for name in (COORDINATOR, *stage.members):
         shutil.copyfile(certificate_path(made.keys, name), home / CERTIFICATES / f"{name}.pem")
     return made
+
+
+def make_paillier_key(workspace: Workspace) -> None:
+    """Make the key of an agreement: its record for all, an encrypted share for every trustee.
+
+    All roles of the ceremony run in this process, which has everybody's keys anyway.
+
+    Raises:
+        MisuseError: the extra ``paillier`` is not installed.
+        KeyFileError: a file cannot be written.
+    """
+    with paillier_extra():
+        from parties.paillier_keys import share_path, write_share  # noqa: PLC0415 - an extra
+        from securefed.ciphers import deal_here  # noqa: PLC0415 - an extra
+    signed = bring_into_force(workspace.agreement, read_signatures(workspace.home / SIGNATURES))
+    identities = {name: ring.identity for name, ring in workspace.rings.items()}
+    for name, own in deal_here(signed, identities).items():
+        if own.share is not None:
+            path = share_path(workspace.keys, name, own.record)
+            passphrase = workspace.passphrase.encode()
+            write_share(path, own.share, own.record, passphrase, log2_cost=_LOG2_COST)
+        if name == COORDINATOR:
+            write_new(workspace.home / KEY_RECORD, own.record, private=False)
 
 
 def _public(ring: KeyRing) -> MemberKeys:

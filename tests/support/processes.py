@@ -57,7 +57,7 @@ class Site:
         lead = self.plan(deadline_seconds)
         self.rings: dict[str, KeyRing] = {
             name: create_keys(home / "keys", name, CANARY.encode(), log2_cost=14)
-            for name in [HUB, *self.names]
+            for name in [HUB, *self.names, *lead.key_makers]
         }
         members = {
             name: MemberKeys(ring.identity.public.raw.hex(), ring.tls.fingerprint)
@@ -91,8 +91,14 @@ class Site:
 
     def arguments(self, name: str, *more: str) -> list[str]:
         """The command line of a node after ``securefed``."""
-        role = "coordinator" if name == HUB else "party"
-        own = [] if name == HUB else ["--name", name, "--data", f"{self.home}/data/{name}.npz"]
+        models = ["--out", f"{self.home}/models/{name}"]
+        if name == HUB:
+            role, own = "coordinator", models
+        elif name in self.names:
+            data = ["--data", f"{self.home}/data/{name}.npz"]
+            role, own = "party", ["--name", name, *data, *models]
+        else:
+            role, own = "keyholder", ["--as", name]
         return [
             role,
             "run",
@@ -101,8 +107,6 @@ class Site:
             f"{self.home}/keys",
             "--state",
             f"{self.home}/state/{name}",
-            "--out",
-            f"{self.home}/models/{name}",
             "--json",
             *own,
             *more,
