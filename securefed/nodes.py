@@ -22,19 +22,19 @@ from parties.reporting import BackgroundReport, Report, log_event
 from parties.store import Journal
 from parties.transport.client import Client
 from parties.transport.server import Server
-from protocols.errors import JournalError, KeyFileError, NoResultError
+from protocols.errors import KeyFileError, NoResultError
 from protocols.prg import Words
 from securefed.data.table import Data
 from securefed.deployment import Deployment
 from securefed.learning.torch_parameters import limit_threads
 from securefed.node_ciphers import coordinator_cipher, party_cipher
+from securefed.run_files import write_histories, write_model
 from securefed.runtime import LearningStrategy, LearningTrainer
 
 if TYPE_CHECKING:
     from securefed.ciphers import NodeKeys
 
 R = TypeVar("R")
-MODEL_SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Coordinator:
         deployment: agreement in force and pinned certificates.
         keys: the coordinator's keys.
         state: directory of its durable state; the same one after a restart.
-        out: directory for the final models, ``<task>.safetensors``.
+        out: directory for the final models, ``<task>.safetensors``, and for the tasks' metrics,
+            ``<task>.history.json`` and ``<task>.curve.svg``.
         listen: ``host:port`` to bind; by default the agreement's address.
         patience_seconds: how long to wait for enough parties.
         workers: threads that expand masks.
@@ -60,7 +61,7 @@ class Coordinator:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def run(self, report: Report = log_event) -> RunReport:
-        """Run every task of the agreement and write the models.
+        """Run every task of the agreement, write the models and what their metrics were.
 
         Raises:
             NoResultError: a task has no model in the end.
@@ -102,6 +103,7 @@ class Coordinator:
         if self.out is not None:
             for name, model in done.models.items():
                 write_model(self.out, name, model)
+            write_histories(self.out, done.records)
         return done
 
     def _add(self, target: Words, masks: Any) -> None:
@@ -235,32 +237,6 @@ def spool_of(state: Path) -> Path:
     spool = state / "spool"
     spool.mkdir(mode=0o700, exist_ok=True)
     return spool
-
-
-def write_model(directory: Path, name: str, model: bytes) -> Path:
-    """Write a model so that a reader finds the whole file or the former one.
-
-    Raises:
-        JournalError: it cannot be written.
-    """
-    final = directory / f"{name}{MODEL_SUFFIX}"
-    draft = directory / f".{name}{MODEL_SUFFIX}.{secrets.token_hex(4)}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("wb") as stream:
-                stream.write(model)
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(final)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise JournalError(
-            f"{final} cannot be written ({error.strerror}); free space or choose another --out, "
-            "then start again with the same state"
-        ) from error
-    return final
 
 
 def run_until_done(work: Coroutine[Any, Any, R]) -> R:

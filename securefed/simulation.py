@@ -26,8 +26,10 @@ from protocols.errors import InputError, MisuseError, NoResultError
 from protocols.identity import Identity
 from securefed.audit.sources import write_bundle
 from securefed.clip_state import unpack_state
+from securefed.complaints import Complaints
 from securefed.data.table import Data
 from securefed.extras import paillier_extra
+from securefed.learning.curves import History, history
 from securefed.learning.evaluation import Score, score
 from securefed.learning.registry import build_task
 from securefed.learning.state import State
@@ -81,6 +83,10 @@ class SimulationResult:
     def privacy(self) -> PrivacySpent | None:
         """What the run cost every person; ``None`` without noise."""
         return privacy_spent(self.agreement, self.records)
+
+    def history(self, task: str) -> History:
+        """What a task's metrics were; raises as :func:`securefed.learning.curves.history`."""
+        return history(self.records, task)
 
     def score(self, task: str, test: Data) -> Score:
         """Score a task's model on held-out rows.
@@ -163,33 +169,6 @@ def run_apart(work: Coroutine[Any, Any, R]) -> R:
         return pool.submit(asyncio.run, work).result()
 
 
-class _Complaints:
-    """The first thing that went wrong at each party, to explain a run without a result."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, str] = {}
-
-    def listener(self, party: str) -> Callable[[Event], None]:
-        """Return a report for one party."""
-
-        def listen(event: Event) -> None:
-            if event.name in {"refused", "training-failed"}:
-                self._first.setdefault(party, f"{party}: {event.detail.get('reason', '')}")
-
-        return listen
-
-    @property
-    def told(self) -> tuple[str, ...]:
-        """What was said, one line a party."""
-        return tuple(self._first.values())
-
-    def explain(self, error: NoResultError, ended: list[BaseException | Any]) -> NoResultError:
-        """Return the error with what the parties said, or else with what they ended with."""
-        found = list(self.told)
-        found += [str(one) for one in ended if isinstance(one, Exception)]
-        return NoResultError(f"{error} ({'; '.join(found[:3])})") if found else error
-
-
 @dataclass(frozen=True, slots=True)
 class _Run:
     """One run over nodes in this process."""
@@ -203,7 +182,7 @@ class _Run:
     async def run(self, report: Report) -> SimulationResult:
         network, complaints, agreement = (
             MemoryNetwork(COORDINATOR),
-            _Complaints(),
+            Complaints(),
             self.signed.agreement,
         )
         ciphers, journal = self.ciphers, MemoryJournal()
@@ -245,7 +224,7 @@ class _Run:
             tuple(journal.ledger.leaves()),
         )
 
-    def _party(self, number: int, network: MemoryNetwork, complaints: _Complaints) -> PartyNode:
+    def _party(self, number: int, network: MemoryNetwork, complaints: Complaints) -> PartyNode:
         name = self.signed.agreement.parties[number].name
         return PartyNode(
             self.signed,

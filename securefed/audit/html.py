@@ -6,12 +6,13 @@ The page is made from the plain report alone, so that it says nothing that the J
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from securefed.audit.charts import clip_chart, epsilon_chart, meter_chart
+from securefed.audit.charts import Chart, clip_chart, epsilon_chart, meter_chart
 from securefed.audit.matrix import matrix
 from securefed.audit.words import ranges
 
@@ -45,6 +46,11 @@ def render(report: dict[str, Any]) -> str:
             warned=list(Counter(one["name"] for one in report["verdict"]["warnings"]).items()),
         )
     )
+
+
+def render_charts(title: str, charts: Sequence[Chart]) -> str:
+    """Return charts, at least one, below one another as one SVG picture of its own."""
+    return _environment().get_template("curves.svg").render(title=title, charts=charts)
 
 
 @lru_cache(maxsize=1)

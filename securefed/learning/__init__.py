@@ -29,6 +29,8 @@ from securefed.learning.task import Classifier, Contribution, Numbers, Step, Tas
 
 if TYPE_CHECKING:
     from securefed.learning.boosting import FederatedGradientBoosting as FederatedGradientBoosting
+    from securefed.learning.curves import History as History
+    from securefed.learning.curves import histories as histories
     from securefed.learning.estimator import FederatedEstimator as FederatedEstimator
     from securefed.learning.incomplete import IncompleteData as IncompleteData
     from securefed.learning.inference import CoefficientTable as CoefficientTable
@@ -102,6 +104,7 @@ __all__ = [
     "FederatedPoissonRegressor",
     "FederatedStandardizer",
     "Histogram",
+    "History",
     "Hybrid",
     "Ials",
     "IncompleteData",
@@ -125,6 +128,7 @@ __all__ = [
     "Task",
     "build_task",
     "check_task",
+    "histories",
     "is_private",
     "leave_last_out",
     "ngram_data",
@@ -165,6 +169,7 @@ _HOME: Final = {
     "FederatedPoissonRegressor": "linear_estimators",
     "FederatedStandardizer": "preprocessing",
     "Histogram": "stats",
+    "History": "curves",
     "Hybrid": "recommend.content",
     "Ials": "recommend.als",
     "IncompleteData": "incomplete",
@@ -177,6 +182,7 @@ _HOME: Final = {
     "SecureStats": "stats",
     "SecureSum": "stats",
     "SumOf": "stats",
+    "histories": "curves",
     "leave_last_out": "recommend.holdout",
     "ngram_data": "language.text",
     "register_statistic": "sum_task",

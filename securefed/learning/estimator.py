@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from parties.coordinator.progress import RoundRecord
 from protocols.errors import InputError, MisuseError
 from securefed.data.schema import MAX_COLUMNS, Schema
 from securefed.data.table import Data, require_columns
@@ -67,6 +68,8 @@ class FederatedEstimator(Parameters):
         bytes_up_: bytes that each party sent, by name; empty after ``fit_plain`` and ``load``.
         privacy_: what the run cost every person; ``None`` without noise.
         complaints_: the first thing that went wrong at each party.
+        records_: every round, for :func:`securefed.learning.histories`; a pipeline's steps have
+            their own.
     """
 
     default_name: str = "estimator"
@@ -75,6 +78,7 @@ class FederatedEstimator(Parameters):
     bytes_up_: dict[str, int]
     privacy_: PrivacySpent | None
     complaints_: tuple[str, ...]
+    records_: tuple[RoundRecord, ...]
 
     # What an estimator says about itself
 
@@ -182,6 +186,7 @@ class FederatedEstimator(Parameters):
         self._reset(features)
         self.n_rounds_, self.bytes_up_ = len(result.records), dict(result.bytes_up)
         self.privacy_, self.complaints_ = result.privacy, result.complaints
+        self.records_ = result.records
         return self.load(result.models)
 
     def fit_plain(self, parts: Sequence[Data], *, schema: Schema | None = None) -> Self:
@@ -196,14 +201,15 @@ class FederatedEstimator(Parameters):
         features = parts[0].features.shape[1]
         told = {f"part {number}": part for number, part in enumerate(parts)}
         prepared = list(self._prepared(features, told, schema or named_columns(parts)).values())
-        states, rounds = {}, 0
+        states, records = {}, list[RoundRecord]()
         for each in self.plan(features, len(parts)):
             task = require_plain(build_task(each.kind, each.parameters), name=self.default_name)
             done = run_plain(task, prepared, rounds=each.rounds, seed=_SEED)
-            states[_full_name(self.default_name, each.suffix)] = done.state
-            rounds += done.rounds
+            name = _full_name(self.default_name, each.suffix)
+            states[name] = done.state
+            records += done.records(name, after=len(records))
         self._reset(features)
-        self.n_rounds_ = rounds
+        self.n_rounds_, self.records_ = len(records), tuple(records)
         return self.load(states)
 
     def load(self, models: Mapping[str, State], name: str | None = None) -> Self:
@@ -237,7 +243,7 @@ class FederatedEstimator(Parameters):
         for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
             delattr(self, name)
         self.n_features_in_, self.n_rounds_ = features, 0
-        self.bytes_up_, self.privacy_, self.complaints_ = {}, None, ()
+        self.bytes_up_, self.privacy_, self.complaints_, self.records_ = {}, None, (), ()
 
     def _prepared(
         self, features: int, data: Mapping[str, Data], schema: Schema | None

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parties.coordinator.progress import RoundRecord
 from protocols.encoding import FixedPoint
 from protocols.errors import MisuseError
 from protocols.prg import RandomBytes
@@ -40,6 +41,18 @@ class Fit:
     rounds: int
     done: bool
     history: tuple[dict[str, float], ...] = field(repr=False)
+
+    def records(self, task: str, *, after: int = 0) -> tuple[RoundRecord, ...]:
+        """Return the rounds as a coordinator would record them.
+
+        Args:
+            task: its name.
+            after: rounds of the run before this task's.
+        """
+        return tuple(
+            RoundRecord(after + number, task, number, "completed", metrics=metrics)
+            for number, metrics in enumerate(self.history, start=1)
+        )
 
 
 def plain_sum(vectors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
