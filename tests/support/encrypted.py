@@ -39,6 +39,7 @@ HOLDER, HUB = "key-holder", "coordinator"
 PARTIES = 3
 ROUNDS = 2
 MAX_BYTES = 1 << 24
+_STARTED: list[MemoryCiphers] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +64,14 @@ def arranged(mode: str) -> Arranged:
     signed, identities = make_agreement(tasks, PARTIES, bend=bend, **rules)
     identities |= {one: identity_of(one) for one in ("dealer", HOLDER)}
     keys = deal_here(signed, identities, make_primes=fixed_primes)
-    return Arranged(signed, identities, keys[HUB].key, MemoryCiphers(signed, identities, keys))
+    _STARTED.append(MemoryCiphers(signed, identities, keys))
+    return Arranged(signed, identities, keys[HUB].key, _STARTED[-1])
 
 
 def forget_keys() -> None:
     """End the threads of every arrangement."""
-    for mode in ARRANGEMENTS:
-        ciphers = arranged(mode).ciphers
-        assert ciphers is not None
-        ciphers.close()
+    while _STARTED:
+        _STARTED.pop().close()
     arranged.cache_clear()
 
 
@@ -153,11 +153,11 @@ class EncryptedFederation(NodeFederation):
             report, _ = await asyncio.gather(self.run(), beside())
             return report
 
-        self.report = asyncio.run(both())
-        broken = [
-            one for one in self.outcomes if not isinstance(one, RunEnded | asyncio.CancelledError)
-        ]
-        assert broken == []
+        try:
+            self.report = asyncio.run(both())
+        finally:
+            ended = (RunEnded, asyncio.CancelledError)
+            assert [one for one in self.outcomes if not isinstance(one, ended)] == []
         return self.report
 
     # The network
