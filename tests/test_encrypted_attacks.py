@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterator
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from support.encrypted import HOLDER, ROUNDS, EncryptedFederation, forget_keys
 from support.seeded import seeded
 from support.trustees import dealt
 
+from parties.coordinator import hearing
+from parties.coordinator.cipher import RoundOpening
 from protocols.identity import Identity
 from protocols.packing import word_bits_for
 from protocols.paillier.fixed_base import FixedBase
@@ -155,4 +159,31 @@ def test_a_key_holder_that_was_lost_for_long_is_sent_every_vector_all_the_same()
     made = EncryptedFederation("key holder", lie, grace_seconds=0.0)
     report = made.play()
     assert made.refusals(HOLDER) == []
+    assert [one.survivors for one in report.records] == [tuple(made.names)] * ROUNDS
+
+
+def test_vectors_that_came_in_time_count_however_long_those_before_them_are_checked(monkeypatch):
+    skipped, held = [0.0], []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + skipped[0])
+    monkeypatch.setattr(hearing, "time", clock)
+    examine = RoundOpening.examine
+
+    def slow(self, *vector):
+        skipped[0] += 6.0  # of the 10 seconds of a step: two of these are longer than it
+        return examine(self, *vector)
+
+    monkeypatch.setattr(RoundOpening, "examine", slow)
+
+    def lie(made, sender, receiver, packet):
+        if packet.envelope.step != "submit":
+            return packet
+        held.append(packet)
+        if len(held) == len(made.names):
+            for one in held:
+                made.tell_hub(one.envelope.sender, one)
+            held.clear()
+        return None
+
+    made = EncryptedFederation("layered", lie)
+    report = made.play()
     assert [one.survivors for one in report.records] == [tuple(made.names)] * ROUNDS

@@ -36,6 +36,9 @@ _FORGIVEN: Final = (ReplayError, DuplicateError)
 _MOST_FORGIVEN: Final = 8
 """Such messages of one party in one round before it is left out of the round."""
 
+_DRAIN_SECONDS: Final = 0.005
+"""For how long the mailbox must be empty before it counts as such."""
+
 NoteConnection = Callable[[Connected | Disconnected | Refused], None]
 Tell = Callable[..., None]
 
@@ -91,8 +94,11 @@ class Hearing:
         self._forgiven: Counter[str] = Counter()
 
     async def collect(self, step: str) -> None:
-        """Take messages until everybody who can still answer has, or the deadline passes."""
-        room = self._room
+        """Take messages until everybody who can still answer has, or the deadline passes.
+
+        What has come by then is taken, but not for longer than as much time again.
+        """
+        room, quiet = self._room, False
         end = time.monotonic() + room.deadline_seconds
         self._tell("step", step=step, awaited=len(self._waiting(step, time.monotonic())))
         while not self._enough(step):
@@ -100,14 +106,14 @@ class Hearing:
             waiting = self._waiting(step, now)
             if not waiting:
                 return
-            if now >= end:
+            if now >= (end if quiet else end + room.deadline_seconds):
                 for name in sorted(waiting):
                     self._exclude(name, step, f"silent for {room.deadline_seconds:g} seconds")
                 return
             expiry = room.members(next(iter(waiting))).next_expiry(waiting, now)
             timeout = end - now if expiry is None else min(end - now, expiry + 0.01)
             # Without a name here, a vector is gone before the next one is waited for.
-            await self._take(await room.mailbox.next(timeout))
+            quiet = not await self._take(await room.mailbox.next(max(timeout, _DRAIN_SECONDS)))
 
     def _enough(self, step: str) -> bool:
         if step == "decrypt" and self._decryption is not None:
@@ -120,16 +126,18 @@ class Hearing:
         awaited = [self._names[number] for number in self._hub.awaited]
         return self._room.membership.expected(awaited, now)
 
-    async def _take(self, event: ServerEvent | None) -> None:
+    async def _take(self, event: ServerEvent | None) -> bool:
+        """Take an event, if there is one; return whether there was."""
         match event:
             case None:
-                return
+                return False
             case Message(peer=peer, body=body):
                 self._room.count_bytes(peer, body.nbytes)
                 if not await self._room.log.take(peer, body):
                     await self._hear(peer, body)
             case _:
                 self._room.note(event)
+        return True
 
     async def _hear(self, peer: str, body: memoryview) -> None:
         if peer in self._room.members(peer).left:
