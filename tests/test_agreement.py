@@ -283,8 +283,8 @@ def test_the_schema_describes_every_key() -> None:
 KEYWORDS = {
     "$defs", "$ref", "additionalProperties", "anyOf", "const", "default", "description", "enum",
     "exclusiveMaximum", "exclusiveMinimum", "items", "maxItems", "maxLength", "maxProperties",
-    "maximum", "minItems", "minLength", "minimum", "multipleOf", "pattern", "patternProperties", "properties",
-    "propertyNames", "required", "title", "type",
+    "maximum", "minItems", "minLength", "minimum", "multipleOf", "pattern",
+    "patternProperties", "properties", "propertyNames", "required", "title", "type",
 }  # fmt: skip
 
 
