@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from parties.coordinator.node import CoordinatorNode, RunReport
+from parties.coordinator.node import CoordinatorNode
+from parties.coordinator.progress import RunReport
+from parties.coordinator.runbook import Runbook
 from parties.core_files import forbid_core_file
 from parties.keys import KeyRing
 from parties.parallel import add_masks_parallel
@@ -28,7 +30,7 @@ from securefed.data.table import Data
 from securefed.deployment import Deployment
 from securefed.learning.torch_parameters import limit_threads
 from securefed.node_ciphers import coordinator_cipher, party_cipher
-from securefed.run_files import write_histories, write_model
+from securefed.run_files import write_checkpoints, write_histories, write_model
 from securefed.runtime import LearningStrategy, LearningTrainer
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Coordinator:
         listen: ``host:port`` to bind; by default the agreement's address.
         patience_seconds: how long to wait for enough parties.
         workers: threads that expand masks.
+        keep_every: every so many-th model of a task is kept, and written to ``out`` as
+            ``<task>.round-<n>.safetensors`` when the run ends, well or not; 0 for none.
     """
 
     deployment: Deployment
@@ -59,6 +63,7 @@ class Coordinator:
     listen: str | None = None
     patience_seconds: float = 300.0
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    keep_every: int = 0
 
     def run(self, report: Report = log_event) -> RunReport:
         """Run every task of the agreement, write the models and what their metrics were.
@@ -98,8 +103,13 @@ class Coordinator:
                 cipher=cipher,
                 report=tell,
                 patience_seconds=self.patience_seconds,
+                keep_every=self.keep_every,
             )
-            done = await node.run()
+            try:
+                done = await node.run()
+            finally:
+                if self.out is not None:
+                    write_checkpoints(self.out, Runbook(journal).checkpoints())
         if self.out is not None:
             for name, model in done.models.items():
                 write_model(self.out, name, model)

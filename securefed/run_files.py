@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from parties.coordinator.progress import RoundRecord
+from parties.coordinator.progress import Checkpoint, RoundRecord
 from protocols.errors import JournalError
 from securefed.learning.curves import histories
 
@@ -18,6 +18,12 @@ MODEL_SUFFIX: Final = ".safetensors"
 def write_model(directory: Path, name: str, model: bytes) -> Path:
     """Write a model as ``<name>.safetensors``; raises as :func:`write_result`."""
     return write_result(directory, f"{name}{MODEL_SUFFIX}", model)
+
+
+def write_checkpoints(directory: Path, kept: Iterable[tuple[Checkpoint, bytes]]) -> None:
+    """Write each as ``<task>.round-<n>.safetensors``; raises as :func:`write_result`."""
+    for checkpoint, model in kept:
+        write_model(directory, f"{checkpoint.task}.round-{checkpoint.round_in_task}", model)
 
 
 def write_histories(directory: Path, records: Iterable[RoundRecord]) -> None:

@@ -14,7 +14,8 @@ from support.lies import read
 from support.masking import seeded_random
 from support.nodes import GLM, NodeFederation, make_agreement, toy_data
 
-from parties.coordinator.node import CoordinatorNode, RunReport
+from parties.coordinator.node import CoordinatorNode
+from parties.coordinator.progress import RunReport
 from parties.embedded import MemoryJournal
 from parties.party.node import PartyNode
 from parties.store import Journal

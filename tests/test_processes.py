@@ -122,12 +122,14 @@ def check_nothing_leaked(site: Site, run: Running) -> None:
 
 def test_a_coordinator_killed_in_the_middle_goes_on_and_one_that_is_stopped_tells_its_parties(site):
     with Running(site) as run:
-        for name in [HUB, *site.names]:
+        keep = ("--keep-every", "1")
+        run.start(HUB, *keep)
+        for name in site.names:
             run.start(name)
         run.until(HUB, "round-completed", 2)
         run.nodes.kill(HUB)
         assert run.code(HUB) == -signal.SIGKILL
-        second = run.start(HUB)
+        second = run.start(HUB, *keep)
         done = run.until(second, "round-completed")
         assert done["round"] >= 3
         run.send(second, signal.SIGTERM)
@@ -136,13 +138,23 @@ def test_a_coordinator_killed_in_the_middle_goes_on_and_one_that_is_stopped_tell
             "party-0", "disconnected", where=lambda event: "said goodbye" in event["reason"]
         )
         assert "the coordinator stops" in heard["reason"]
-        third = run.start(HUB)
+        third = run.start(HUB, *keep)
         report = run.until(third, "report")
         assert report["rounds"] + report["aborted"] <= 15
         assert [run.code(name) for name in (third, *site.names)] == [0, 0, 0, 0]
         rounds = [event["round"] for event in run.told("party-1", "round-opened")]
         assert rounds == sorted(set(rounds))
         site.check_model()
+    models = site.home / "models" / HUB
+    rounds = json.loads((models / "risk.history.json").read_text())["rounds"]
+    assert {path.name for path in models.iterdir()} == {
+        "risk.safetensors",
+        "risk.history.json",
+        "risk.curve.svg",
+        *(f"risk.round-{number}.safetensors" for number in rounds),
+    }
+    last = models / f"risk.round-{rounds[-1]}.safetensors"
+    assert last.read_bytes() == site.model(HUB)
 
 
 def test_a_killed_party_rejoins_and_one_with_a_full_disk_stops_before_it_speaks(site):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 
 from parties.coordinator.attendance import Attendance
 from parties.coordinator.hearing import Room
@@ -18,7 +17,7 @@ from parties.coordinator.ports import (
     CoordinatorLink,
     ServerEvent,
 )
-from parties.coordinator.progress import RESTART, RoundRecord
+from parties.coordinator.progress import RESTART, RunReport
 from parties.coordinator.publisher import Publisher
 from parties.coordinator.round import RoundRunner
 from parties.coordinator.round_plan import RoundPlan
@@ -47,21 +46,6 @@ MAX_ABORTS_IN_A_ROW = 3
 """Aborted rounds after which a run is given up: each costs privacy once noise is accounted for."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run came to.
-
-    Attributes:
-        models: final model of every task, by name.
-        records: every round that ended, in order.
-        bytes_up: bytes received from each party.
-    """
-
-    models: dict[str, bytes] = field(repr=False)
-    records: tuple[RoundRecord, ...]
-    bytes_up: dict[str, int]
-
-
 class CoordinatorNode:
     """Runs every task of one agreement. Started again after a crash, it goes on where it was."""
 
@@ -78,6 +62,7 @@ class CoordinatorNode:
         report: Report = log_event,
         patience_seconds: float = 300.0,
         grace_seconds: float = 2.0,
+        keep_every: int = 0,
     ) -> None:
         """Prepare a node.
 
@@ -92,6 +77,7 @@ class CoordinatorNode:
             report: told what happens.
             patience_seconds: how long to wait for enough parties to connect.
             grace_seconds: how long a party that lost its connection is waited for in a round.
+            keep_every: see :class:`parties.coordinator.runbook.Runbook`.
 
         Raises:
             MisuseError: another identity than the agreement's coordinator; or a cipher is missing,
@@ -104,6 +90,7 @@ class CoordinatorNode:
             raise MisuseError("a cipher is given exactly where the agreement encrypts")
         self._agreement, self._digest, self._identity = agreement, signed.digest, identity
         self._link, self._journal, self._strategy, self._cipher = link, journal, strategy, cipher
+        self._book = Runbook(journal, keep_every=keep_every)
         self._add, self._report, self._patience = add, CalmReport(report), patience_seconds
         self._names = [party.name for party in agreement.parties]
         self._deadline = agreement.aggregation.deadline_seconds
@@ -119,7 +106,6 @@ class CoordinatorNode:
         self._membership = Membership(names, grace_seconds=grace, now=now)
         openers = [one.name for one in agreement.trustees if one.name not in names]
         holder = Membership(openers, grace_seconds=grace, now=now) if openers else None
-        self._book = Runbook(journal)
         record = None if self._cipher is None else self._cipher.record
         self._keeper = LedgerKeeper(signed, identity, journal.ledger, record)
         # A trustee is sent the vector of every other party in one step.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -46,6 +47,35 @@ class RoundRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     noise_verdict: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run came to.
+
+    Attributes:
+        models: final model of every task, by name.
+        records: every round that ended, in order.
+        bytes_up: bytes received from each party.
+    """
+
+    models: dict[str, bytes] = field(repr=False)
+    records: tuple[RoundRecord, ...]
+    bytes_up: dict[str, int]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model that is kept although the task went on.
+
+    Attributes:
+        task: name of its task.
+        round_in_task: the round within the task whose sum gave it.
+        model: its digest, 32 bytes.
+    """
+
+    task: Name
+    round_in_task: Count
+    model: Digest
+
+
 class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """State between two rounds.
 
@@ -58,6 +88,7 @@ class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: digest of its current model, 32 bytes.
         finals: digest of each finished task's final model, by name.
         bytes_up: bytes received from each party.
+        kept: checkpoints, in order; state that was written before there were any has none.
     """
 
     round: Count = 0
@@ -68,3 +99,4 @@ class RunProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: Digest | None = None
     finals: dict[str, Digest] = {}
     bytes_up: dict[str, int] = {}
+    kept: tuple[Checkpoint, ...] = ()

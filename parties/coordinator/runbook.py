@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 
 from parties.coordinator.ports import CoordinatorJournal
-from parties.coordinator.progress import RESTART, RoundRecord, RunProgress
-from protocols.errors import JournalError, NoResultError
+from parties.coordinator.progress import RESTART, Checkpoint, RoundRecord, RunProgress
+from protocols.errors import JournalError, MisuseError, NoResultError
 
 _PROGRESS: Final = "progress"
 _ROUND: Final = "round-"
@@ -19,9 +19,20 @@ _SALT: Final = "salt-"
 class Runbook:
     """Reads and writes :class:`RunProgress`; every method is durable when it returns."""
 
-    def __init__(self, journal: CoordinatorJournal) -> None:
-        """Args: a journal that serves one agreement alone."""
-        self._journal = journal
+    def __init__(self, journal: CoordinatorJournal, *, keep_every: int = 0) -> None:
+        """Open the state.
+
+        Args:
+            journal: one that serves one agreement alone.
+            keep_every: from now on, every so many-th model of a task is kept as a checkpoint; 0
+                for none.
+
+        Raises:
+            MisuseError: a negative number.
+        """
+        if keep_every < 0:
+            raise MisuseError("keep_every is a number of models, or 0 to keep none")
+        self._journal, self._keep_every = journal, keep_every
         stored = journal.get(_PROGRESS)
         self.progress = (
             RunProgress() if stored is None else msgspec.msgpack.decode(stored, type=RunProgress)
@@ -47,6 +58,11 @@ class Runbook:
         if task not in self.progress.finals:
             raise NoResultError(f"task {task} has no model; run it again")
         return self._blob(self.progress.finals[task])
+
+    def checkpoints(self) -> Iterator[tuple[Checkpoint, bytes]]:
+        """Yield what is kept, and its model, in order; one model at a time is in memory."""
+        for kept in self.progress.kept:
+            yield kept, self._blob(kept.model)
 
     def _blob(self, digest: bytes) -> bytes:
         model = self._journal.blob(digest)
@@ -101,7 +117,8 @@ class Runbook:
     ) -> None:
         """Close the open round with its record and, if it has a sum, the next model.
 
-        When the task is done, its current model is kept as the final one. The salt of the sum's
+        When the task is done, its current model is kept as the final one; others may be kept as
+        checkpoints. The salt of the sum's
         digest is kept for whoever may check that. What ``also`` writes is durable together with it.
         """
         digest = self.progress.model if model is None else self._journal.put_blob(model)
@@ -109,14 +126,22 @@ class Runbook:
         if done and digest is not None:
             finals[record.task] = digest
         self.records.append(record)
+        kept = self.progress.kept
+        if model is not None and digest is not None and self._is_due(record.task):
+            kept = (*kept, Checkpoint(record.task, record.round_in_task, digest))
         with self._journal.transaction():
             also()
             if salt:
                 self._journal.put(f"{_SALT}{record.round}", salt)
             self._journal.put(f"{_ROUND}{record.round}", msgspec.msgpack.encode(record))
-            self._save(open=False, done=done, bytes_up=bytes_up, model=digest, finals=finals)
-        kept = set(finals.values())
-        self._journal.keep_blobs(kept if digest is None else {*kept, digest})
+            self._save(
+                open=False, done=done, bytes_up=bytes_up, model=digest, finals=finals, kept=kept
+            )
+        needed = {*finals.values(), *(each.model for each in kept)}
+        self._journal.keep_blobs(needed if digest is None else {*needed, digest})
+
+    def _is_due(self, task: str) -> bool:
+        return self._keep_every > 0 and self.completed(task) % self._keep_every == 0
 
     def _save(self, **changes: object) -> None:
         progress = msgspec.structs.replace(self.progress, **changes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parties.coordinator.node import RunReport
+from parties.coordinator.progress import RunReport
 from parties.keys import load_keys
 from parties.reporting import Event
 from securefed.cli.options import (
@@ -83,6 +83,14 @@ def run_coordinator(
         str | None, typer.Option("--listen", help="host:port to bind (default: the agreement's).")
     ] = None,
     patience: PatienceOption = 300.0,
+    keep_every: Annotated[
+        int,
+        typer.Option(
+            "--keep-every",
+            min=0,
+            help="Keep every so many-th model of a task, and write it to --out; 0 for none.",
+        ),
+    ] = 0,
     json: EventsOption = False,
 ) -> None:
     """Run every round of an agreement that all parties signed."""
@@ -93,7 +101,7 @@ def run_coordinator(
     )
     name = deployment.agreement.coordinator.name
     ring = load_keys(keys, name, passphrase(passphrase_file))
-    node = Coordinator(deployment, ring, state, out, listen, patience)
+    node = Coordinator(deployment, ring, state, out, listen, patience, keep_every=keep_every)
     done = node.run(reporter(as_json=json))
     _summarise(done, privacy_spent(deployment.agreement, done.records), out, as_json=json)
 
