@@ -25,6 +25,8 @@ from protocols.encoding import FixedPoint, decode_centred, pack, word_bits_for
 from protocols.masking import blinding
 from protocols.masking.blinding import mask_and_pack
 from protocols.prg import add_masks, expand
+from securefed.learning.layout import Layout
+from securefed.learning.state import state_to_bytes
 
 VALUES = 1_000_000
 BITS = 24
@@ -77,6 +79,13 @@ def test_an_update_is_encoded_and_a_sum_decoded_without_another_copy(rounding):
     words = within(WORDS + SLACK, partial(codec.encode, values, rounding=rounding, random=random))
     decoded = within(UPDATE + SLACK, partial(codec.decode, words))
     assert np.abs(decoded - values).max() < 2.0**-12
+
+
+def test_a_model_is_written_and_a_contribution_laid_out_without_another_copy():
+    state = {"weights": np.zeros((1000, VALUES // 1000))}
+    layout = Layout.of({"weights": (1000, VALUES // 1000)})
+    assert len(within(UPDATE + SLACK, partial(state_to_bytes, state))) > VALUES * UPDATE
+    assert within(UPDATE + 0.5, partial(layout.flatten, state)).shape == (VALUES,)
 
 
 @settings(max_examples=100, deadline=None)

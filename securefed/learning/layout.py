@@ -64,7 +64,8 @@ class Layout:
                 raise InputError(f"{name} has shape {array.shape}, the layout says {shape}")
             vector[start : start + array.size] = array.ravel()
             start += array.size
-        if not np.isfinite(vector).all():
+        # min and max carry NaN and Inf through without a temporary of the vector's length.
+        if not np.isfinite([vector.min(), vector.max()]).all():
             raise InputError("the contribution is not finite; check the data and learning rate")
         return vector
 
