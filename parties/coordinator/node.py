@@ -9,7 +9,7 @@ from parties.coordinator.attendance import Attendance
 from parties.coordinator.hearing import Room
 from parties.coordinator.keeper import LedgerKeeper
 from parties.coordinator.membership import Membership
-from parties.coordinator.opened_sum import OpenedSum, combine, open_sum
+from parties.coordinator.opened_sum import next_model
 from parties.coordinator.outbound import MAX_QUEUED, Outbound
 from parties.coordinator.ports import (
     CoordinatorCipher,
@@ -37,7 +37,6 @@ from protocols.errors import (
     ShareError,
 )
 from protocols.identity import Identity
-from protocols.masking.coordinator_states import Aggregate
 from protocols.masking.unmasking import AddMasks
 from protocols.prg import add_masks
 from protocols.rounds import RunEnded, round_context
@@ -255,9 +254,8 @@ class CoordinatorNode:
         )
         try:
             result = await runner.run()
-            opened = await asyncio.to_thread(self._open, plan, result.aggregate)
-            survivors = len(result.aggregate.survivors)
-            published = await asyncio.to_thread(combine, self._strategy, plan, opened, survivors)
+            us = (self._agreement, self._strategy)
+            reading, published = await asyncio.to_thread(next_model, *us, plan, result.aggregate)
         except (JournalError, MisuseError):
             raise
         except SecureFedError as error:
@@ -270,13 +268,8 @@ class CoordinatorNode:
                 self._tell("barred", peer=error.party, reason=error.reason)
             await self._publisher.abort(step, str(error), time.monotonic() - started)
             return
-        await self._publisher.publish(
-            plan, result, opened.reading, published, time.monotonic() - started
-        )
-
-    def _open(self, plan: RoundPlan, aggregate: Aggregate) -> OpenedSum:
-        clip_norm = self._strategy.clip_norm(plan.task, plan.model)
-        return open_sum(self._agreement, plan.task, aggregate, clip_norm)
+        seconds = time.monotonic() - started
+        await self._publisher.publish(plan, result, reading, published, seconds)
 
     def _unreachable(self, name: str, reason: str) -> None:
         self._room.members(name).leave(name, reason)

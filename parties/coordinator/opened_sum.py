@@ -52,21 +52,28 @@ def open_sum(
     return OpenedSum(values, reading, float(rest[0]) if plan.clip.indicator else None)
 
 
-def combine(strategy: Strategy, plan: RoundPlan, opened: OpenedSum, survivors: int) -> Published:
-    """Make the next model of an opened sum.
+def next_model(
+    agreement: Agreement, strategy: Strategy, plan: RoundPlan, aggregate: Aggregate
+) -> tuple[NoiseReading | None, Published]:
+    """Decode a sum and make the next model of it; what was decoded is gone when this returns.
+
+    Returns:
+        What the noise meter showed, and the model.
 
     Raises:
         NoResultError: the sum admits none.
         SecureFedError: whatever else the strategy refuses.
     """
+    clip_norm = strategy.clip_norm(plan.task, plan.model)
+    opened = open_sum(agreement, plan.task, aggregate, clip_norm)
     try:
-        return strategy.combine(
+        published = strategy.combine(
             plan.task,
             plan.model,
             opened.values,
             plan.round_in_task,
             opened.indicator,
-            survivors=survivors,
+            survivors=len(aggregate.survivors),
         )
     except SecureFedError:
         raise
@@ -74,3 +81,4 @@ def combine(strategy: Strategy, plan: RoundPlan, opened: OpenedSum, survivors: i
         raise NoResultError(
             f"task {plan.task.name} made no model of the sum: {type(error).__name__}"
         ) from error
+    return opened.reading, published
