@@ -30,7 +30,7 @@ from securefed.complaints import Complaints
 from securefed.data.table import Data
 from securefed.extras import paillier_extra
 from securefed.learning.curves import History, history
-from securefed.learning.evaluation import Score, score
+from securefed.learning.evaluation import Score, personalise, score
 from securefed.learning.registry import build_task
 from securefed.learning.state import State
 from securefed.privacy_spent import PrivacySpent, privacy_spent
@@ -88,17 +88,25 @@ class SimulationResult:
         """What a task's metrics were; raises as :func:`securefed.learning.curves.history`."""
         return history(self.records, task)
 
-    def score(self, task: str, test: Data) -> Score:
+    def score(self, task: str, test: Data, *, own: Data | None = None) -> Score:
         """Score a task's model on held-out rows.
 
+        Args:
+            task: its name.
+            test: rows that were not trained on.
+            own: rows of the company whose head is meant, where each has its own.
+
         Raises:
-            MisuseError: no such task, or one that predicts no classes.
+            MisuseError: no such task, one that predicts no classes, or a head is missing or one too
+                many.
             InputError: the rows do not suit the task.
         """
         for agreed in self.agreement.tasks:
             if agreed.name == task:
                 learner = build_task(agreed.kind, agreed.parameters, name=task)
-                return score(task, learner, self.models[task], test)
+                state = self.models[task]
+                state = state if own is None else personalise(learner, state, own)
+                return score(task, learner, state, test)
         raise MisuseError(f"no task {task!r}; there are {', '.join(self.models)}")
 
 

@@ -15,7 +15,7 @@ from securefed.learning.person import AnyTask, require_plain
 from securefed.learning.reference import fit, fit_pooled
 from securefed.learning.registry import build_task
 from securefed.learning.state import State
-from securefed.learning.task import Classifier
+from securefed.learning.task import Classifier, Personal
 
 _SMALLEST_PROBABILITY: Final = 1e-15
 
@@ -26,12 +26,33 @@ def predict_proba(
     """Return class probabilities of a state, shape (rows, classes), without running the task.
 
     Raises:
-        MisuseError: the task predicts no classes.
+        MisuseError: the task predicts no classes, or its state lacks a head: see
+            :func:`personalise`.
         InputError: the features are not a finite table.
     """
     if not isinstance(task, Classifier):
         raise MisuseError(f"tasks of kind {task.kind!r} do not predict classes")
     return task.predict_proba(state, checked("features", features, ndim=2))
+
+
+def personalise(task: AnyTask, state: State, rows: Data) -> State:
+    """Return a shared state completed by the head that a company's own rows give.
+
+    It is made from these alone, in the same way whether the company took part or not, and predicts
+    and scores like any other state. It stays at the company, as its rows do.
+
+    Args:
+        task: one with ``head = "bias"`` or ``"layer"``.
+        state: of a run, or personalised before, whose head is then replaced.
+        rows: of the company.
+
+    Raises:
+        MisuseError: the task has no heads.
+        InputError: the rows do not suit the task.
+    """
+    if not isinstance(task, Personal):
+        raise MisuseError(f"tasks of kind {task.kind!r} have no head for each company")
+    return task.fit_head(state, rows)
 
 
 def auc(labels: NDArray[Any], scores: NDArray[np.float64]) -> float:
@@ -152,9 +173,15 @@ def compare(
     Raises:
         AgreementError: the kind or a parameter is wrong, or its sums need noise.
         InputError: the data cannot be used.
+        MisuseError: each company has a head, so that one test set for all compares nothing.
         NoResultError: a company holds one class only and can train no model of its own.
     """
     task = require_plain(build_task(kind, parameters))
+    if isinstance(task, Personal) and task.personal:
+        raise MisuseError(
+            "each company has a head of its own here: score personalise(task, state, rows) on test "
+            "rows of the same company"
+        )
     own = [fit(task, [part], rounds=rounds, seed=seed).state for part in parts]
     local = [score("local", task, state, test) for state in own]
     joint = fit(task, parts, rounds=rounds, seed=seed).state if federated is None else federated

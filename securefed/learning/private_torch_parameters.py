@@ -11,7 +11,7 @@ from protocols.errors import AgreementError, MisuseError
 from securefed.learning.person import PersonTask
 from securefed.learning.public_table import StandardizedTableParameters
 from securefed.learning.server_steps import ServerParameters
-from securefed.learning.torch_parameters import EARLY_STOPPING, TorchParameters
+from securefed.learning.torch_parameters import EARLY_STOPPING, HEADS, TorchParameters
 
 
 class PrivateTorchParameters(StandardizedTableParameters, ServerParameters):
@@ -36,6 +36,19 @@ class PrivateTorchParameters(StandardizedTableParameters, ServerParameters):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     local_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     local_learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_head(cls, given: Any) -> Any:
+        for name in HEADS if isinstance(given, Mapping) else ():
+            if name in given:
+                raise AgreementError(
+                    name,
+                    "a person's vector says how one row moves weights that all share, and how it "
+                    "would move them beside a company's own head is not defined",
+                    "leave it out, or use a task of kind 'torch' in a federation without noise",
+                )
+        return given
 
     @model_validator(mode="before")
     @classmethod

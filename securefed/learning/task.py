@@ -99,6 +99,20 @@ class Classifier(Protocol):
         ...
 
 
+@runtime_checkable
+class Personal(Protocol):
+    """A task that may leave some weights, its head, to each company."""
+
+    @property
+    def personal(self) -> bool:
+        """Whether this one does."""
+        ...
+
+    def fit_head(self, state: State, data: Data) -> State:
+        """Return the state together with the head that a company's rows give."""
+        ...
+
+
 def scalar(state: Mapping[str, FloatArray] | Arrays, name: str) -> float:
     """Return a named array of shape () as a float."""
     return float(state[name][()])

@@ -11,8 +11,11 @@ from protocols.errors import AgreementError, MisuseError
 from securefed.learning.moments import TableParameters
 from securefed.learning.task import Task
 
+HeadChoice = Literal["shared", "bias", "layer"]
 EARLY_STOPPING: Final = ("validation_share", "patience", "min_improvement")
 """Parameters that need a loss on held-out rows."""
+HEADS: Final = ("head", "head_ridge")
+"""Parameters of heads that stay at each company."""
 
 
 class TorchParameters(TableParameters):
@@ -39,6 +42,9 @@ class TorchParameters(TableParameters):
         validation_share: of each party's rows that are held out, to stop early; 0 for none.
         patience: rounds without improvement of the validation loss after which the task ends.
         min_improvement: a validation loss is better if it is lower by more than this.
+        head: ``"shared"``, or what each company keeps to itself: ``"layer"``, the last layer, or
+            ``"bias"``, its bias alone.
+        head_ridge: penalty ridge/2 * |head - initial head|^2 beside the summed loss of a company.
     """
 
     model: Annotated[str, Field(min_length=1, max_length=64)] = "mlp"
@@ -64,10 +70,14 @@ class TorchParameters(TableParameters):
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     patience: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     min_improvement: Annotated[float, Field(ge=0, le=16)] = 0.0
+    head: HeadChoice = "shared"
+    head_ridge: Annotated[float, Field(ge=1e-6, le=1e9)] = 1.0
 
     @model_validator(mode="after")
     def _something_to_watch(self) -> Self:
-        idle = [name for name in EARLY_STOPPING[1:] if name in self.model_fields_set]
+        # A draft spells every default out: only another value asks for something.
+        fields = type(self).model_fields
+        idle = [name for name in EARLY_STOPPING[1:] if getattr(self, name) != fields[name].default]
         if idle and not self.validation_share:
             raise AgreementError(
                 idle[0], "there is no validation loss to watch", "set validation_share, such as 0.1"

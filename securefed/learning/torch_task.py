@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from protocols.errors import NoResultError
+from protocols.errors import MisuseError, NoResultError
 from securefed.data.table import Data, require_classes, require_columns, require_rows
 from securefed.learning.early_stopping import iterate, judge, split_rows, watched
+from securefed.learning.heads import Head, find_head
 from securefed.learning.layout import Arrays, Layout
 from securefed.learning.models import build_model
 from securefed.learning.moments import (
@@ -52,15 +53,19 @@ class TorchTask:
     parameters: TorchParameters
     kind: ClassVar[str] = "torch"
     _initial: nn.Module = field(init=False, repr=False, compare=False)
+    _head: Head = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_initial", build_model(self.parameters))
+        head = find_head(self._initial, self.parameters.head, self.parameters.features)
+        object.__setattr__(self, "_head", head)
 
     def initial_state(self) -> State:
         """Return the seeded initial weights, and the memory of the server's optimiser."""
-        state: State = {
-            f"model.{name}": weight.detach().numpy().copy()
-            for name, weight in self._initial.named_parameters()
+        state = {
+            name: array
+            for name, array in _weights(self._initial).items()
+            if name not in self._head_names()
         }
         if self.parameters.standardize:
             state["phase"] = np.array(_MOMENTS)
@@ -109,18 +114,19 @@ class TorchTask:
         if self.parameters.standardize and scalar(state, "phase") == _MOMENTS:
             sums["moments"] = contribute_moments(data, self.parameters)
             return sums
-        module = self.module(state)
         features = self._tensor(state, data.features)
         labels = torch.from_numpy(data.labels.astype(np.int64))
+        module = self._at_home(state, features, labels)
         loss = mean_loss(module, features, labels)
         if held is not None:
             sums |= self._validation(state, module, held)
         train(module, features, labels, self.parameters, rng)
         weight = len(data) / self.parameters.max_rows
+        trainable = self._trainable()
         update = {
             f"update.{name}": value.detach().numpy().astype(np.float64) - state[f"model.{name}"]
             for name, value in module.named_parameters()
-            if value.requires_grad
+            if name in trainable
         }
         for name, clipped in clip_l2(update, self.parameters.clip_norm).items():
             sums[name] = weight * clipped
@@ -162,8 +168,39 @@ class TorchTask:
         )
         return Step(following, done, metrics)
 
+    @property
+    def personal(self) -> bool:
+        """Whether each company has a head of its own."""
+        return bool(self._head.arrays)
+
+    def fit_head(self, state: State, data: Data) -> State:
+        """Return the state with the head that these rows give, which no state of a run has.
+
+        Raises:
+            InputError: the rows do not suit the task.
+            MisuseError: the head is shared.
+            WireError: the state is none of this task.
+        """
+        if not self.personal:
+            raise MisuseError(
+                "the head of this model is shared: use the state as it is, or agree on head = "
+                '"bias" or "layer"'
+            )
+        names = self._head_names()
+        body = {name: array for name, array in state.items() if name not in names}
+        require_like(body, self.initial_state())
+        require_columns(data.features, self.parameters.features)
+        require_classes(data, self.parameters.classes)
+        labels = torch.from_numpy(data.labels.astype(np.int64))
+        fitted = _weights(self._at_home(body, self._tensor(body, data.features), labels))
+        return body | {name: fitted[name] for name in names}
+
     def predict_proba(self, state: State, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return class probabilities, shape (rows, classes)."""
+        """Return class probabilities, shape (rows, classes).
+
+        Raises:
+            MisuseError: as :meth:`module`.
+        """
         require_columns(features, self.parameters.features)
         return probabilities(self.module(state), self._tensor(state, features))
 
@@ -204,11 +241,32 @@ class TorchTask:
         return {
             name: tuple(weight.shape)
             for name, weight in self._initial.named_parameters()
-            if weight.requires_grad
+            if weight.requires_grad and name not in self._head.arrays
         }
 
+    def _head_names(self) -> tuple[str, ...]:
+        return tuple(f"model.{name}" for name in self._head.arrays)
+
+    def _at_home(self, body: State, features: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+        """Return the module with a body and, unless it is shared, the head of these rows."""
+        if not self.personal:
+            return self.module(body)
+        first = _weights(self._initial)
+        module = self.module(body | {name: first[name] for name in self._head_names()})
+        self._head.fit(module, features, labels, ridge=self.parameters.head_ridge)
+        return module
+
     def module(self, state: State) -> nn.Module:
-        """Return a copy of the module with the weights of a state."""
+        """Return a copy of the module with the weights of a state.
+
+        Raises:
+            MisuseError: each company has a head of its own, and the state has none.
+        """
+        if not state.keys() >= set(self._head_names()):
+            raise MisuseError(
+                "this model is a body without a head, which each company fits to its own rows: "
+                "call personalise(task, state, rows) first, or score(..., own=rows)"
+            )
         module = copy.deepcopy(self._initial)
         with torch.no_grad():
             for name, weight in module.named_parameters():
@@ -220,6 +278,13 @@ class TorchTask:
             scaling = Scaling(state["mean"], state["scale"])
             features = scaling.apply(features, self.parameters.feature_clip)
         return torch.from_numpy(features.astype(np.float32))
+
+
+def _weights(module: nn.Module) -> State:
+    return {
+        f"model.{name}": weight.detach().numpy().copy()
+        for name, weight in module.named_parameters()
+    }
 
 
 def _weighted(loss: float, weight: float) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from securefed.learning.torch_parameters import TorchParameters
 
-_EVALUATION_ROWS: Final = 4096
+EVALUATION_ROWS: Final = 4096
 
 
 def minibatches(
@@ -58,9 +58,9 @@ def mean_loss(module: nn.Module, features: torch.Tensor, labels: torch.Tensor) -
     module.eval()
     total = 0.0
     with torch.no_grad():
-        for start in range(0, len(labels), _EVALUATION_ROWS):
-            chunk = labels[start : start + _EVALUATION_ROWS]
-            logits = module(features[start : start + _EVALUATION_ROWS])
+        for start in range(0, len(labels), EVALUATION_ROWS):
+            chunk = labels[start : start + EVALUATION_ROWS]
+            logits = module(features[start : start + EVALUATION_ROWS])
             total += float(loss_of(logits, chunk)) * len(chunk)
     return total / len(labels)
 
@@ -70,8 +70,8 @@ def probabilities(module: nn.Module, features: torch.Tensor) -> NDArray[np.float
     module.eval()
     chunks: list[NDArray[np.float64]] = []
     with torch.no_grad():
-        for start in range(0, len(features), _EVALUATION_ROWS):
-            piece = features[start : start + _EVALUATION_ROWS]
+        for start in range(0, len(features), EVALUATION_ROWS):
+            piece = features[start : start + EVALUATION_ROWS]
             logits = module(piece).reshape(len(piece), -1).double()
             if logits.shape[1] == 1:
                 logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
