@@ -180,7 +180,7 @@ class Site:
         return PinnedPeer(name, self.tls[name].certificate_pem, self.tls[name].fingerprint)
 
     def initial_model(self, _task: AgreedTask | None = None) -> bytes:
-        return bytes(4 * self.values if self.model else 32)
+        return b"\1" * (4 * self.values if self.model else 32)
 
 
 @dataclass(frozen=True)
