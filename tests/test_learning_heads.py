@@ -5,15 +5,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from protocols.errors import AgreementError, InputError, MisuseError, WireError
 from securefed import Federation, runtime, simulation
-from securefed.data import Data
+from securefed.agreement_text import agreement_to_toml
+from securefed.cli import app
+from securefed.data import Data, save_party_data
 from securefed.learning import build_task, models, suggest
 from securefed.learning.evaluation import compare, mean_score, personalise, predict_proba, score
+from securefed.learning.export import export_result
 from securefed.learning.heads import Head
 from securefed.learning.models import register_model
 from securefed.learning.reference import fit, fixed_point_sum
+from securefed.learning.state import state_from_bytes, state_to_bytes
 from securefed.learning.torch_parameters import limit_threads
 from securefed.learning.torch_task import TorchTask
 
@@ -254,6 +259,33 @@ def test_no_value_of_a_head_is_in_any_message_or_any_vector(monkeypatch, head):
     assert result.score("net", test, own=PARTS[0]).log_loss < 0.5
     with pytest.raises(MisuseError, match="own=rows"):
         result.score("net", test)
+
+
+def test_an_exported_body_says_so_and_a_company_puts_its_own_head_into_the_file(tmp_path):
+    lead = Federation("heads", ["north", "south", "west"], privacy=None)
+    lead.add_task("net", "torch", rounds=2, **PARAMETERS, head="bias", columns=["a", "b", "c"])
+    parts = [Data(part.features, part.labels, ("a", "b", "c")) for part in PARTS[:3]]
+    result = lead.simulate(dict(zip(lead.parties, parts, strict=True)), seed=1)
+    body, full = tmp_path / "net.safetensors", tmp_path / "own.safetensors"
+    card = export_result(result, "net", body)
+    assert "a body without a head" in card.caveats[-1]
+    assert body.read_bytes() == state_to_bytes(result.models["net"])
+    with pytest.raises(MisuseError, match="body without a head"):
+        export_result(result, "net", tmp_path / "net.onnx")
+    save_party_data(tmp_path / "rows.npz", parts[0])
+    (tmp_path / "agreement.toml").write_text(agreement_to_toml(result.agreement))
+    told = ["--agreement", str(tmp_path / "agreement.toml"), "--own", str(tmp_path / "rows.npz")]
+    ran = CliRunner().invoke(app, ["export", str(body), "--to", str(full), *told])
+    assert ran.exit_code == 0, ran.output
+    own = state_from_bytes(full.read_bytes())
+    expected = personalise(task_with("bias"), result.models["net"], parts[0])
+    assert own.keys() == expected.keys()
+    assert all(np.array_equal(own[name], expected[name]) for name in own)
+    assert "stays with that company" in full.with_name(f"{full.name}.card.md").read_text()
+    with pytest.raises(InputError, match="columns"):
+        export_result(
+            result, "net", full, own=Data(PARTS[0].features, PARTS[0].labels, tuple("cab"))
+        )
 
 
 def test_early_stopping_watches_rows_that_no_head_was_fitted_to():

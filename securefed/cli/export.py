@@ -35,9 +35,19 @@ def export(
             dir_okay=False,
         ),
     ] = None,
+    own: Annotated[
+        Path | None,
+        typer.Option(
+            "--own",
+            help="Our rows: where each company has a head of its own, ours goes into the file.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write a final model with a model card that carries its epsilon."""
+    from securefed.data import load_party_data  # noqa: PLC0415 - numpy loads slowly
     from securefed.learning.export import (  # noqa: PLC0415 - tasks load slowly; --help must not
         export_model,
         rounds_of_ledger,
@@ -46,7 +56,8 @@ def export(
     agreed, name = read_agreement(agreement), task or model.stem
     data = read_bytes(model, MAX_STATE_BYTES)
     records = None if ledger is None else rounds_of_ledger(ledger, agreed, name, data)
-    card = export_model(data, agreed, name, to, records=records)
+    rows = None if own is None else load_party_data(own, classes=None)
+    card = export_model(data, agreed, name, to, records=records, own=rows)
     if json:
         print_json(card.to_plain())
         return

@@ -14,9 +14,13 @@ from protocols.agreement import Agreement
 from protocols.errors import MisuseError
 from securefed.audit.auditor import Auditor
 from securefed.clip_state import unpack_state
+from securefed.data.table import Data
 from securefed.extras import onnx_extra
+from securefed.learning.evaluation import personalise
 from securefed.learning.model_card import ModelCard, agreed_task, model_card
+from securefed.learning.registry import task_schema
 from securefed.learning.state import require_like, state_to_bytes
+from securefed.learning.task import Personal
 from securefed.runtime import build_agreed
 from securefed.signing import write_public, write_text
 
@@ -25,6 +29,14 @@ if TYPE_CHECKING:
 
 _SAFETENSORS: Final = ".safetensors"
 _ONNX: Final = ".onnx"
+_BODY = (
+    "The file holds a body without a head. It predicts nothing until a company has fitted one to "
+    "its own rows: export it again with them."
+)
+_OWN = (
+    "The head in the file was fitted to one company's own rows, hidden by no sum and no noise: it "
+    "tells about them, and the file stays with that company."
+)
 
 
 def export_model(
@@ -34,6 +46,7 @@ def export_model(
     to: Path,
     *,
     records: Sequence[RoundRecord] | None = None,
+    own: Data | None = None,
 ) -> ModelCard:
     """Write a final model with its card: ``<to>``, ``<to>.card.md`` and ``<to>.card.json``.
 
@@ -44,9 +57,12 @@ def export_model(
         to: ends in ``.safetensors``, which copies the bytes, or ``.onnx``.
         records: every round of the run, for the epsilon that it spent; without them the card says
             what the agreement lets it spend at most.
+        own: rows of the company whose head goes into the file, where each has its own.
 
     Raises:
-        MisuseError: no such task or format, no ONNX form of its kind, or an extra is missing.
+        InputError: own rows that do not suit the task.
+        MisuseError: no such task or format, no ONNX form of its kind, an extra is missing, or a
+            head is missing or one too many.
         WireError: the bytes are no state of this task.
         KeyFileError: the disk refuses.
     """
@@ -54,8 +70,13 @@ def export_model(
     learner = build_agreed(agreement, agreed)
     state, _ = unpack_state(agreed, model)
     require_like(state, learner.initial_state())
+    if own is not None:
+        schema = task_schema(agreed.kind, agreed.parameters)
+        if schema is not None:
+            schema.check(own)
+        state = personalise(learner, state, own)
     if to.suffix == _SAFETENSORS:
-        data = model
+        data = model if own is None else state_to_bytes(state)
     elif to.suffix == _ONNX:
         with onnx_extra():
             from securefed.learning.onnx_graph import onnx_graph  # noqa: PLC0415 - an extra
@@ -63,6 +84,8 @@ def export_model(
             data = onnx_graph(learner, state)
     else:
         raise MisuseError(f"{to.name} names no format; end it in {_SAFETENSORS} or {_ONNX}")
+    if isinstance(learner, Personal) and learner.personal:
+        card = replace(card, caveats=(*card.caveats, _BODY if own is None else _OWN))
     card = replace(
         card,
         model_sha256=hashlib.sha256(model).hexdigest(),
@@ -76,11 +99,13 @@ def export_model(
     return card
 
 
-def export_result(result: SimulationResult, task: str, to: Path) -> ModelCard:
+def export_result(
+    result: SimulationResult, task: str, to: Path, *, own: Data | None = None
+) -> ModelCard:
     """Write a model of a simulated run with its card; raises as :func:`export_model`."""
     agreed_task(result.agreement, task)
     model = state_to_bytes(result.models[task])
-    return export_model(model, result.agreement, task, to, records=result.records)
+    return export_model(model, result.agreement, task, to, records=result.records, own=own)
 
 
 def rounds_of_ledger(
