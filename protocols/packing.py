@@ -8,7 +8,6 @@ eight can be read alone.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -85,10 +84,9 @@ def pack(words: Words, bits: int) -> bytes:
         raise MisuseError(f"{bits} bits are packed from a flat vector of {width}-bit words")
     if bits == width:
         return words.tobytes()
-    wire = BytesIO()
-    for low in range(0, words.size, _CHUNK):
-        wire.write(_pack_chunk(words[low : low + _CHUNK], bits))
-    return wire.getvalue()
+    return b"".join(
+        _pack_chunk(words[low : low + _CHUNK], bits) for low in range(0, words.size, _CHUNK)
+    )
 
 
 def unpack(wire: bytes | memoryview, bits: int, count: int) -> Words:

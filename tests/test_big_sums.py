@@ -62,7 +62,8 @@ def test_no_step_of_a_masked_round_holds_another_copy_of_the_vector():
     for number, node in nodes.items():
         with patch.object(blinding, "SPAN", 2**15):
             submit = partial(node.submit, inputs[number], model=MODEL)
-            envelope, vector = within(WIRE + SLACK, submit)
+            # Packed pieces, and those joined: less than the update was.
+            envelope, vector = within(2 * WIRE + SLACK, submit)
         within(SLACK, partial(hub.receive_submission, envelope, vector, model=MODEL))
     for number, envelope in hub.close_submissions().items():
         hub.receive_confirmation(nodes[number].receive_survivors(envelope))

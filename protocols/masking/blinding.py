@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from typing import Final, TypeAlias
 
 from protocols.errors import InputError, MisuseError
@@ -78,18 +77,17 @@ def mask_seeds(
 
 
 def mask_and_pack(values: Words, seeds: Sequence[tuple[bytes, bool]], bits: int) -> bytes:
-    """Return ``values`` with these masks added or subtracted, packed: nothing else of its size.
+    """Return ``values`` with these masks added or subtracted, packed; no other words are held.
 
     Args:
         values: encoded update, shape (d,), of the width of words of ``bits`` bits.
         seeds: as :func:`mask_seeds` makes them.
         bits: 2..64.
     """
-    wire = BytesIO()
-    for low in range(0, values.size, SPAN):
-        wire.write(pack(blind(values[low : low + SPAN], seeds, start=low), bits))
-    # The stream's own buffer, not a copy of it.
-    return wire.getvalue()
+    return b"".join(
+        pack(blind(values[low : low + SPAN], seeds, start=low), bits)
+        for low in range(0, values.size, SPAN)
+    )
 
 
 def blind(values: Words, seeds: Sequence[tuple[bytes, bool]], *, start: int = 0) -> Words:
