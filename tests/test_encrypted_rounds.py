@@ -580,7 +580,7 @@ VECTORS = {
     zero: "a value is not in the group of ciphertexts",
     a_factor_of_n_squared: "a value is not in the group of ciphertexts",
     one_byte_less: "bytes of ciphertexts, not",
-    twice_as_many: "ciphertexts, not the agreed",
+    twice_as_many: "bytes of ciphertexts, not",
     another_key: "is encrypted under another key",
     no_proof: "",
     not_the_signed_bytes: "the vector is not the one that was signed",

@@ -34,11 +34,22 @@ class Decryption:
         membership: Membership,
         trustees: Iterable[str],
         holder: Membership | None,
+        vector_bytes: int,
     ) -> None:
-        """Args: the role, and what the node is made of; the key holder's own membership."""
+        """Begin.
+
+        Args:
+            opening: the role.
+            outbound: queues to the parties and the key holder.
+            membership: of the parties.
+            trustees: who opens, by name.
+            holder: membership of the key holder, if there is one.
+            vector_bytes: agreed length of one party's ciphertexts.
+        """
         self._opening, self._outbound = opening, outbound
         self._trustees = tuple(trustees)
         self._membership, self._holder = membership, holder
+        self._vector_bytes = vector_bytes
         self._held: dict[str, Packet] = {}
         self._stage: Literal["vectors", "answers", "over"] = "vectors"
 
@@ -48,6 +59,7 @@ class Decryption:
         Raises:
             UnexpectedMessageError: too early or too late.
             DuplicateError: ciphertexts of a party that sent some already.
+            SubmissionError: more or fewer bytes than agreed; they are not kept.
             PeerError: an answer, as :meth:`ProductOpening.receive`.
         """
         name, step = packet.envelope.sender, packet.envelope.step
@@ -58,6 +70,9 @@ class Decryption:
             await asyncio.to_thread(self._opening.receive, packet.envelope, packet.attachment)
         elif name in self._held:
             raise DuplicateError(name, step, "has sent its ciphertexts already")
+        elif packet.attachment.nbytes != self._vector_bytes:
+            reason = f"{packet.attachment.nbytes} bytes of ciphertexts, not {self._vector_bytes}"
+            raise SubmissionError(name, step, reason)
         else:
             self._held[name] = packet
 

@@ -153,6 +153,7 @@ class RoundRunner:
                 self._membership,
                 (trustee.name for trustee in self._agreement.trustees),
                 self._room.holder,
+                context.encrypted_bytes,
             )
         return context
 

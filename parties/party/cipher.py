@@ -40,7 +40,7 @@ class CipherTools:
     random: RandomBytes
     share: KeyShare | None = field(default=None, repr=False)
 
-    def trustee(self, context: OpeningContext, promised: bytes | None = None) -> DecryptingParty:
+    def trustee(self, context: OpeningContext) -> DecryptingParty:
         """Return our role as a trustee in one opening.
 
         Raises:
@@ -56,7 +56,6 @@ class CipherTools:
             check_knowledge=plaintext_knowledge(context, ranges=self.workers.ranges),
             spread=self.workers.spread,
             ranges=self.workers.ranges,
-            promised=promised,
         )
 
 
