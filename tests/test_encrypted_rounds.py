@@ -25,7 +25,7 @@ from parties.coordinator.decryption import Decryption
 from parties.coordinator.membership import Membership
 from parties.coordinator.outbound import Outbound
 from parties.party import cipher
-from protocols.errors import DuplicateError, NoResultError
+from protocols.errors import DuplicateError, NoResultError, SubmissionError
 from protocols.identity import Envelope, Identity
 from protocols.masking.messages import (
     SALT_BYTES,
@@ -677,13 +677,16 @@ def test_ciphertexts_sent_twice_count_once_and_an_endless_flow_ends_in_exclusion
 
 def test_no_more_than_one_vector_of_a_party_is_held_however_many_it_sends():
     members = Membership([LIAR, "party-2"], grace_seconds=1.0, now=0.0)
-    desk = Decryption(NoOpening(), Outbound(None, None), members, (), None)
+    desk = Decryption(NoOpening(), Outbound(None, None), members, (), None, 1000)
     packets = [
         Packet(seal_named(LIAR, "encrypt", b"%d" % place), memoryview(bytes(1000)))
         for place in range(20)
     ]
 
     async def flood() -> None:
+        longer = Packet(packets[0].envelope, memoryview(bytes(1001)))
+        with pytest.raises(SubmissionError, match="1001 bytes of ciphertexts, not 1000"):
+            await desk.take(longer)
         await desk.take(packets[0])
         for packet in packets[1:]:
             with pytest.raises(DuplicateError, match="party-1 at encrypt"):
