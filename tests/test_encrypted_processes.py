@@ -214,14 +214,22 @@ def test_a_demonstration_with_a_key_holder_and_without_masks_is_refused(
 
 
 @pytest.mark.timeout(180)
-def test_the_demonstration_with_a_key_holder_shows_what_masking_shows(tmp_path):
-    arguments = ("demo", "--aggregation", "layered", "--key-holder", "--json")
-    with Marked("layered", tmp_path, *arguments) as demo:
+@pytest.mark.parametrize(
+    ("mode", "more"),
+    [
+        ("layered", ["--key-holder"]),
+        pytest.param("layered", [], marks=pytest.mark.soak),
+        pytest.param("paillier", [], marks=pytest.mark.soak),
+        pytest.param("layered", ["--key-holder", "--without-privacy"], marks=pytest.mark.soak),
+    ],
+)
+def test_the_demonstration_with_ciphertexts_shows_what_masking_shows(tmp_path, mode, more):
+    with Marked(mode, tmp_path, "demo", "--json", "--aggregation", mode, *more) as demo:
         code, out, errors = demo.end()
         assert code == 0, errors
         assert demo.alive() == []
     shown = json.loads(out)
-    assert (shown["aggregation"], shown["same_as_masked"]) == ("layered", True)
+    assert (shown["aggregation"], shown["same_as_masked"]) == (mode, True)
     assert shown["dropouts_survived"] >= 1
     assert shown["glm_max_abs_diff_vs_pooled"] < 1e-6
     assert shown["ledger_verified"] is True
