@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from learning_tables import adult, demonstration, films, heart, identical, private
+from learning_tables import adult, demonstration, films, heads, heart, identical, private
 from learning_tables.report import Told, printed, replace_table
 from recommend import pairwise, read_films
 
@@ -24,6 +24,7 @@ from securefed.learning.torch_parameters import limit_threads
 
 SECTIONS: Final[dict[str, Callable[[Told], str]]] = {
     "demonstration": demonstration.section,
+    "heads": heads.section,
     "heart": heart.section,
     "adult": adult.section,
     "private": private.section,
