@@ -195,7 +195,7 @@ def test_inputs_of_equal_sum_give_transcripts_that_no_statistic_tells_apart():
 
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_control_without_masks_every_statistic_sees_the_input(bits, monkeypatch):
-    monkeypatch.setattr(blinding, "add_masks", lambda *_: None)
+    monkeypatch.setattr(blinding, "add_masks", lambda *_, **__: None)
     this = masked(bits)
     for number in this.nodes:
         assert len(leaks(words_of(this, number), bits)) >= bits // 8 + 2
@@ -208,8 +208,8 @@ def test_control_with_masks_that_are_used_twice_the_difference_of_two_runs_is_th
 
 @pytest.mark.parametrize("kind", ["self", "pairwise"])
 def test_control_each_kind_of_mask_alone_already_hides_the_input(kind, monkeypatch):
-    def add(target, masks):
-        add_masks(target, masks[:1] if kind == "self" else masks[1:])
+    def add(target, masks, *, start):
+        add_masks(target, masks[:1] if kind == "self" else masks[1:], start=start)
 
     monkeypatch.setattr(blinding, "add_masks", add)
     this = masked(32)
