@@ -2,9 +2,9 @@
 
 Run: python benchmarks/learning.py --data DIR [--seeds 5] [--only NAME ...] [--quick]
 [--write docs/benchmarks.md]. DIR, or the environment variable SECUREFED_DATA, holds the folders
-heart_disease and adult of the UCI repository and ml-latest-small of GroupLens. A table stands
-between two comments of the page, and nothing else of the page changes. ``--quick`` shows that
-everything runs: one split, few rounds; it writes nothing.
+heart_disease and adult of the UCI repository, ml-latest-small of GroupLens and tinyshakespeare. A
+table stands between two comments of the page, and nothing else of the page changes. ``--quick``
+shows that everything runs: one split, few rounds; it writes nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import language
 from learning_tables import adult, demonstration, films, heads, heart, identical, private
 from learning_tables.report import Told, printed, replace_table
 from recommend import pairwise, read_films
+from recommend_scale import scale
 
 from securefed.learning.torch_parameters import limit_threads
+
+
+def speeches(told: Told) -> Sequence[language.Speech]:
+    """Read the plays."""
+    return language.read_speeches(told.data / "tinyshakespeare" / "input.txt")
+
 
 SECTIONS: Final[dict[str, Callable[[Told], str]]] = {
     "demonstration": demonstration.section,
@@ -30,10 +38,14 @@ SECTIONS: Final[dict[str, Callable[[Told], str]]] = {
     "private": private.section,
     "films": films.section,
     "pairwise": lambda told: printed(pairwise, read_films(told.data / "ml-latest-small")),
+    "scale": lambda _told: printed(scale, None),
+    "words": lambda told: printed(language.exact, speeches(told), told.seeds),
+    "noised-words": lambda told: printed(language.private, speeches(told), told.seeds),
+    "characters": lambda told: printed(language.gru, speeches(told), 0, None),
     "identical": identical.section,
 }
 """Each is a function from ``Told`` to Markdown; ``printed`` makes one of a function that prints."""
-SLOW: Final = ("pairwise",)
+SLOW: Final = ("pairwise", "scale", "words", "noised-words", "characters")
 """Left out of a quick run, as they have no quick form."""
 
 
