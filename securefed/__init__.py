@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from protocols.agreement import load_agreement as load_agreement
     from protocols.errors import SecureFedError as SecureFedError
     from securefed.audit.auditor import Auditor as Auditor
+    from securefed.ciphers import load_node_keys as load_node_keys
     from securefed.data.demo import breast_cancer_companies as breast_cancer_companies
     from securefed.data.loaders import load_party_data as load_party_data
     from securefed.data.table import Data as Data
     from securefed.deployment import Deployment as Deployment
     from securefed.federation import Federation as Federation
     from securefed.federation import MemberKeys as MemberKeys
+    from securefed.keyholder import KeyHolder as KeyHolder
     from securefed.nodes import Coordinator as Coordinator
     from securefed.nodes import Party as Party
     from securefed.privacy_goal import PrivacyGoal as PrivacyGoal
@@ -38,6 +40,7 @@ __all__ = [
     "Data",
     "Deployment",
     "Federation",
+    "KeyHolder",
     "MemberKeys",
     "Party",
     "PrivacyGoal",
@@ -45,6 +48,7 @@ __all__ = [
     "__version__",
     "breast_cancer_companies",
     "load_agreement",
+    "load_node_keys",
     "load_party_data",
     "simulate",
 ]
@@ -56,12 +60,14 @@ _HOME: Final = {
     "Data": "securefed.data.table",
     "Deployment": "securefed.deployment",
     "Federation": "securefed.federation",
+    "KeyHolder": "securefed.keyholder",
     "MemberKeys": "securefed.federation",
     "Party": "securefed.nodes",
     "PrivacyGoal": "securefed.privacy_goal",
     "SecureFedError": "protocols.errors",
     "breast_cancer_companies": "securefed.data.demo",
     "load_agreement": "protocols.agreement",
+    "load_node_keys": "securefed.ciphers",
     "load_party_data": "securefed.data.loaders",
     "simulate": "securefed.simulation",
 }

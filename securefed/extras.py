@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from protocols.errors import MisuseError
 
 
-@contextmanager
-def paillier_extra() -> Iterator[None]:
+def paillier_extra() -> AbstractContextManager[None]:
     """Import within this what needs gmpy2 or phe.
 
     Raises:
         MisuseError: one of them is not installed; names the extra.
     """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in {"gmpy2", "phe"}:
-            raise
-        raise MisuseError(
-            f"{error.name} is not installed; run pip install 'securefed[paillier]'"
-        ) from error
+    return _extra("paillier", "gmpy2", "phe")
 
 
-@contextmanager
-def onnx_extra() -> Iterator[None]:
+def onnx_extra() -> AbstractContextManager[None]:
     """Import within this what needs onnx or onnxscript.
 
     Raises:
         MisuseError: one of them is not installed; names the extra.
     """
+    return _extra("onnx", "onnx", "onnxscript")
+
+
+@contextmanager
+def _extra(extra: str, *modules: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in {"onnx", "onnxscript"}:
+        if error.name not in modules:
             raise
         raise MisuseError(
-            f"{error.name} is not installed; run pip install 'securefed[onnx]'"
+            f"{error.name} is not installed; run pip install 'securefed[{extra}]'"
         ) from error
