@@ -66,11 +66,12 @@ def grid(*cells: str) -> str:
 
 
 def printed(work: Callable[..., None], *arguments: object) -> str:
-    """Return what a function prints: tables of benchmarks that print them."""
+    """Return what a function prints: tables of benchmarks that print them, without remarks."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         work(*arguments)
-    return text.getvalue().strip()
+    lines = text.getvalue().splitlines()
+    return "\n".join(line for line in lines if not line.startswith("<!--")).strip()
 
 
 def marks(name: str) -> tuple[str, str]:
