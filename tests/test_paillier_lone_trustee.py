@@ -11,6 +11,7 @@ from support.seeded import seeded
 from support.trustees import dealt
 
 from protocols.errors import MisuseError, ShareError
+from protocols.paillier.decryption import Half
 from protocols.paillier.encryption import encrypt
 from protocols.paillier.fixed_base import FixedBase
 from protocols.paillier.integers import mpz
@@ -65,7 +66,7 @@ def test_a_wrong_plaintext_is_refused_and_names_the_key_holder(place, by):
     opened, proof = open_alone(KEY, SHARE, product, binding=BINDING)
     wrong = list(opened)
     wrong[place] = (wrong[place] + by) % KEY.n
-    with pytest.raises(ShareError, match="not those of the product") as caught:
+    with pytest.raises(ShareError, match="at decrypt") as caught:
         check_alone(KEY, product, wrong, proof, binding=BINDING, name="keys")
     assert caught.value.party == "keys"
     # Nor with a proof that whoever knows the key makes for the wrong ones.
@@ -97,3 +98,16 @@ def test_an_answer_holds_for_one_request_one_product_and_one_length():
     ):
         with pytest.raises(ShareError):
             check_alone(KEY, others, values, other_proof, binding=binding, name="keys")
+
+
+def test_a_machine_that_errs_modulo_one_factor_says_nothing(monkeypatch):
+    product, right = encrypted([5, 7, 11]), Half.decrypt
+    prime = private_key(KEY, SHARE).p
+
+    def wrong(self, ciphertexts):
+        values = right(self, ciphertexts)
+        return [values[0] + 1, *values[1:]] if self.prime == prime else values
+
+    monkeypatch.setattr(Half, "decrypt", wrong)
+    with pytest.raises(MisuseError, match="nothing of it is sent"):
+        open_alone(KEY, SHARE, product, binding=BINDING)

@@ -94,7 +94,8 @@ def open_alone(
         The plaintexts, one for each ciphertext, and the proof.
 
     Raises:
-        MisuseError: the key has several trustees, or the share is not of this key.
+        MisuseError: the key has several trustees, or the share is not of this key; or this machine
+            computed wrongly.
     """
     private = private_key(key, share)
     plaintexts = private.decrypt(product, ranges=ranges)
@@ -103,6 +104,10 @@ def open_alone(
     # Not the share, which is an inverse for squares alone: a party may have sent -c for c.
     exponent = invert(key.n, mpz((private.p - 1) * (private.q - 1)))
     root = powmod(residue % key.n, exponent, key.n)
+    # One value that is wrong modulo one factor would give that factor to whoever sees the answer
+    # (Boneh, DeMillo and Lipton, EUROCRYPT 1997): a computer that erred says nothing.
+    if powmod(root, key.n, key.cipher_modulus) != residue:
+        raise MisuseError("a decryption went wrong; nothing of it is sent: check this machine")
     return plaintexts, PartialProof(statement[:CHALLENGE_BYTES], residue_to_bytes(key, root))
 
 
@@ -137,8 +142,10 @@ def check_alone(
     statement = _statement(key, product, plaintexts, binding)
     root = mpz(int.from_bytes(proof.response, "big"))
     same = hmac.compare_digest(statement[:CHALLENGE_BYTES], proof.challenge)
+    if not same or not 0 < root < n:
+        raise ShareError(name, STEP, "its proof is of another answer")
     residue = _residue(key, product, plaintexts, statement)
-    if not same or not 0 < root < n or powmod(root, n, key.cipher_modulus) != residue:
+    if powmod(root, n, key.cipher_modulus) != residue:
         raise ShareError(name, STEP, "its plaintexts are not those of the product")
 
 
