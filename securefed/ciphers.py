@@ -145,7 +145,7 @@ def deal_here(
 
 
 class MemoryCiphers:
-    """The ciphers of all nodes of one process, which share its threads.
+    """The ciphers of all nodes of one process.
 
     Attributes:
         coordinator: of the coordinator.
@@ -166,13 +166,16 @@ class MemoryCiphers:
         self.parties = {
             name: party_cipher(signed, identities[name], keys[name], workers=1) for name in names
         }
-        self.holders = {
-            one.name: partial(KeyHolderNode, tools_of(signed, identities[one.name], keys[one.name]))
+        self._tools = [
+            tools_of(signed, identities[one.name], keys[one.name])
             for one in agreement.trustees
             if one.name not in names
-        }
+        ]
+        self.holders = {one.identity.name: partial(KeyHolderNode, one) for one in self._tools}
 
     def close(self) -> None:
         """Let the threads end."""
-        for one in self.parties.values():
-            one.close()
+        for cipher in (self.coordinator, *self.parties.values()):
+            cipher.close()
+        for tools in self._tools:
+            tools.workers.close()

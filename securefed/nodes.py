@@ -108,6 +108,8 @@ class Coordinator:
             try:
                 done = await node.run()
             finally:
+                if cipher is not None:
+                    cipher.close()
                 if self.out is not None:
                     write_checkpoints(self.out, Runbook(journal).checkpoints())
         if self.out is not None:

@@ -108,3 +108,7 @@ class SumOpener:
             spread=self._workers.spread,
         )
         return RoundOpening(facts, context, hub)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._workers.close()
