@@ -175,7 +175,8 @@ class MemoryCiphers:
 
     def close(self) -> None:
         """Let the threads end."""
-        for cipher in (self.coordinator, *self.parties.values()):
-            cipher.close()
+        self.coordinator.close()
+        for party in self.parties.values():
+            party.close()
         for tools in self._tools:
             tools.workers.close()
