@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from typing import Final, TypeVar
-
-import msgspec
+from typing import Final
 
 from parties.attachments import require_bare
 from parties.mailbox import Mailbox
 from parties.party.cipher import CipherTools
+from parties.party.correspondence import Correspondence
 from parties.party.ports import ClientEvent, PartyJournal, PartyLink
 from parties.reporting import CalmReport, Detail, Event, Report, log_event
 from parties.transport.events import Connected, Disconnected, Message, Refused, SessionLost
@@ -36,11 +35,8 @@ from protocols.identity import NO_ROUND, Envelope
 from protocols.intent import intent_digest
 from protocols.paillier.threshold_party import DecryptingParty
 from protocols.paillier.vectors import opening_context
-from protocols.rounds import STEPS, RoundOpen, RunEnded, round_context
-from protocols.signed import open_signed
-from protocols.wire import Packet, decode_packet, encode
-
-M = TypeVar("M", bound=msgspec.Struct)
+from protocols.rounds import RoundOpen, RunEnded, round_context
+from protocols.wire import Packet, encode
 
 ROUND_KEY: Final = "round"
 """Where the journal holds the number of the last round that we took part in."""
@@ -77,8 +73,7 @@ class KeyHolderNode:
             raise MisuseError(f"{tools.identity.name} is not the key holder of this agreement")
         self._tools, self._link, self._journal = tools, link, journal
         self._agreement, self._digest = agreement, tools.signed.digest
-        self._coordinator = agreement.verify_key(agreement.coordinator.name)
-        self._max_bytes = agreement.aggregation.max_message_bytes
+        self._talk = Correspondence(tools.signed, tools.identity, link)
         self._report = CalmReport(report)
         self._patience = patience_seconds + agreement.aggregation.deadline_seconds
         self._round = int(journal.get(ROUND_KEY) or b"0")
@@ -99,7 +94,7 @@ class KeyHolderNode:
                 event = await self._mailbox.next(heard + self._patience - time.monotonic())
                 if event is None:
                     raise TransportError(
-                        f"{self._coordinator.name} was silent for {self._patience:g} seconds; ask "
+                        f"{self._talk.coordinator} was silent for {self._patience:g} seconds; ask "
                         "its operator, then start this node again"
                     )
                 heard = time.monotonic()
@@ -127,8 +122,7 @@ class KeyHolderNode:
 
     async def _hear(self, body: memoryview) -> RunEnded | None:
         try:
-            packet = decode_packet(body, party=self._coordinator.name, max_bytes=self._max_bytes)
-            return await self._dispatch(packet)
+            return await self._dispatch(self._talk.packet(body))
         except (MisuseError, JournalError):
             raise
         except DuplicateError as error:
@@ -136,7 +130,7 @@ class KeyHolderNode:
         except PeerError as error:
             self._tell("refused", peer=error.party, step=error.step, reason=error.reason)
         except SecureFedError as error:
-            self._tell("refused", peer=self._coordinator.name, reason=str(error))
+            self._tell("refused", peer=self._talk.coordinator, reason=str(error))
         return None
 
     async def _dispatch(self, packet: Packet) -> RunEnded | None:
@@ -152,7 +146,7 @@ class KeyHolderNode:
             case "open-product":
                 await self._answer(self._require(envelope), envelope)
             case "end":
-                return self._verified(envelope, RunEnded, NO_ROUND)
+                return self._talk.verified(envelope, RunEnded, NO_ROUND)
             case _:
                 raise UnexpectedMessageError(
                     envelope.sender, envelope.step, "no message for a key holder"
@@ -161,7 +155,7 @@ class KeyHolderNode:
 
     def _open(self, envelope: Envelope) -> None:
         """Begin a round: what is opened in it is bound to its intent, and it never comes again."""
-        opened = self._verified(envelope, RoundOpen, max(1, envelope.round))
+        opened = self._talk.verified(envelope, RoundOpen, max(1, envelope.round))
         digest = intent_digest(envelope.payload)
         round_, name = envelope.round, envelope.sender
         if round_ < self._round or (round_ == self._round and self._role is None):
@@ -189,9 +183,9 @@ class KeyHolderNode:
         answer, values = await asyncio.to_thread(role.receive_request, envelope)
         body = await asyncio.to_thread(self._record, role, answer, values)
         try:
-            await self._link.send(body)
+            await self._talk.send(body)
         except TransportError as error:
-            self._tell("unsent", peer=self._coordinator.name, reason=str(error))
+            self._tell("unsent", peer=self._talk.coordinator, reason=str(error))
             return
         self._tell("decrypted", bytes=len(body))
 
@@ -209,17 +203,6 @@ class KeyHolderNode:
                 envelope.sender, envelope.step, f"we take no part in round {envelope.round}"
             )
         return self._role
-
-    def _verified(self, envelope: Envelope, kind: type[M], round_: int) -> M:
-        return open_signed(
-            envelope,
-            kind,
-            step=STEPS[kind],
-            signer=self._coordinator,
-            agreement=self._digest,
-            round_=round_,
-            max_bytes=self._max_bytes,
-        )
 
     def _leave(self, reason: str) -> None:
         if self._role is not None:
