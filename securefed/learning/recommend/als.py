@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-import numpy as np
-
 from securefed.learning.recommend.als_task import AlsParameters, AlternatingLeastSquares
 from securefed.learning.recommend.catalogue import Catalogue
 from securefed.learning.recommend.factor_models import LeastSquaresFactors
@@ -76,12 +74,7 @@ class Ials(LeastSquaresFactors, CountingRecommender):
         state, task = state_of(models, name or "ials"), AlternatingLeastSquares(self._parameters())
         require_shapes(state, task.initial_state())
         places, self._side = task.user_side(state)
-        self._trained = self.chosen_[places]
-        self.popularity_ = np.zeros(len(self.catalogue))
-        self.popularity_[self._trained] = state["counts"][places]
-        self.known_ = self.popularity_ > 0
-        self.factors_ = np.zeros((len(self.catalogue), self.factors))
-        self.factors_[self._trained] = self._side.factors
+        self._spread(self.chosen_[places], state["counts"][places], self._side.factors)
         return self
 
     def _parameters(self) -> AlsParameters:

@@ -37,7 +37,6 @@ class Bpr(FactorRecommender, CountingRecommender):
 
     biases_: NDArray[np.float64]
     _side: PairwiseSide
-    _trained: NDArray[np.int64]
 
     def __init__(
         self,
@@ -100,12 +99,7 @@ class Bpr(FactorRecommender, CountingRecommender):
         state, task = state_of(models, name or "bpr"), PairwiseRanking(parameters)
         require_shapes(state, task.initial_state())
         places, self._side = task.public_side(state)
-        self._trained = self.chosen_[places]
-        self.popularity_ = np.zeros(len(self.catalogue))
-        self.popularity_[self._trained] = state["counts"][places]
-        self.known_ = self.popularity_ > 0
-        self.factors_ = np.zeros((len(self.catalogue), self.factors))
-        self.factors_[self._trained] = self._side.factors
+        self._spread(self.chosen_[places], state["counts"][places], self._side.factors)
         self.biases_ = np.zeros(len(self.catalogue))
         self.biases_[self._trained] = self._side.biases
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,18 @@ class FactorRecommender(Recommender):
 
     factors_: NDArray[np.float64]
     known_: NDArray[np.bool_]
+    _trained: NDArray[np.int64]
+
+    def _spread(
+        self, trained: NDArray[np.int64], counts: NDArray[Any], factors: NDArray[Any]
+    ) -> None:
+        """Put what was learnt of some items, by their numbers, into its place among all."""
+        self._trained = trained
+        self.popularity_ = np.zeros(len(self.catalogue))
+        self.popularity_[trained] = counts
+        self.known_ = self.popularity_ > 0
+        self.factors_ = np.zeros((len(self.catalogue), factors.shape[1]))
+        self.factors_[trained] = factors
 
     def user_factors(self, histories: Histories) -> NDArray[np.float64]:
         """Return factors of users, shape (people, d); they belong to the users' company."""
@@ -45,7 +57,6 @@ class LeastSquaresFactors(FactorRecommender):
     """Factor models of squared errors: a user's factors solve a small linear system."""
 
     _side: UserSide
-    _trained: NDArray[np.int64]
 
     def user_factors(self, histories: Histories) -> NDArray[np.float64]:
         """Return factors of users, shape (people, d); they belong to the users' company."""

@@ -91,12 +91,7 @@ class DpIals(NoisedRecommender, LeastSquaresFactors):
         chosen = self.chosen_items()
         counts = np.asarray(state["counts"], dtype=np.float64)
         kept = np.flatnonzero(above_noise(counts, self.noise_, self.min_support))
-        self._trained = chosen[kept]
-        self.popularity_ = np.zeros(len(self.catalogue))
-        self.popularity_[self._trained] = counts[kept]
-        self.known_ = self.popularity_ > 0
-        self.factors_ = np.zeros((len(self.catalogue), self.factors))
-        self.factors_[self._trained] = state["factors"][kept]
+        self._spread(chosen[kept], counts[kept], state["factors"][kept])
         self._side = UserSide(
             self.factors_[self._trained],
             np.ones(len(kept)),
